@@ -1,0 +1,1 @@
+"""Data modules: one file per data set, all of them final subclasses of module.PixelwiseData."""

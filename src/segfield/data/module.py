@@ -1,0 +1,225 @@
+"""PixelwiseData: what every data module shares. Splits, batches, loaders and the position in an epoch are final here.
+
+A data set is a subclass with two methods: samples() lists what there is, read() gives the arrays of one sample.
+Not here: augmentation (augment.py, on the device), standardisation (task.py, after augmentation).
+"""
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, final
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+from segfield.data.sampler import EpochBatches
+from segfield.data.splits import keep_fraction, validation_groups
+
+
+class Sample(NamedTuple):
+    """One image and its truth, before anything is read.
+
+    `id` is unique, relative to the data's root, the same on every machine. `group` is what a split never cuts:
+    a car, a patient. `attributes` are the data module's own (paths, labels).
+    """
+
+    id: str
+    group: str
+    attributes: Mapping[str, Any]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class PixelwiseData(pl.LightningDataModule, ABC):
+    """Abstract data module for one value per pixel. Its fields are the keys of conf/data/*.yaml.
+
+    Args:
+        in_channels: C of the images; verified against what read() gives.
+        out_channels: K of the network's output: 1 for binary.
+        size: working size [H, W]; None keeps the files' own (one batch then needs one size).
+        mean: of the image in [0, 1], one number or one per channel; subtracted after augmentation.
+        std: divides after the mean is subtracted.
+        batch_size: global batch of the optimiser's step, shared out over devices and accumulation.
+        num_workers: processes that read; 0 reads in the training process.
+        seed: orders the training part, with the epoch.
+        split_seed: orders the groups; fixed, so that a sweep over `seed` keeps its split.
+        val_fraction: share of the groups that validates.
+        folds: K of K-fold cross-validation by group; replaces val_fraction.
+        fold: which of the K folds validates.
+        sample_fraction: share of the groups to use at all.
+    """
+
+    in_channels: int
+    out_channels: int = 1
+    size: Sequence[int] | None = None
+    mean: float | Sequence[float] = 0.5
+    std: float | Sequence[float] = 0.25
+    batch_size: int
+    num_workers: int = 0
+    seed: int = 0
+    split_seed: int = 0
+    val_fraction: float = 0.2
+    folds: int | None = None
+    fold: int | None = None
+    sample_fraction: float = 1.0
+    _samples: list[Sample] = field(default_factory=list, init=False)
+    _parts: list[str] = field(default_factory=list, init=False)
+    _position: tuple[int, int] = field(default=(0, 0), init=False)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
+            raise ValueError(f"data.size is [H, W] in pixels, for example data.size=[256,384]; got {self.size}.")
+
+    @abstractmethod
+    def samples(self) -> list[Sample]:
+        """List every sample, in any order.
+
+        Raises:
+            FileNotFoundError: if the data is not there: what was looked for, where, and how to get it.
+            ValueError: if what is there cannot be used, with the files' names.
+        """
+
+    @abstractmethod
+    def read(self, sample: Sample) -> dict[str, np.ndarray]:
+        """Read one sample at the working size.
+
+        Returns:
+            image [C, H, W] uint8 or float32; target [H, W] of class indices or [K, H, W] float32;
+            optional valid [1, H, W] bool and weight [1, H, W] float32.
+
+        Raises:
+            ValueError: if a file cannot be used; the message names it.
+        """
+
+    @final
+    def setup(self, stage: str | None = None) -> None:
+        """List the samples and split them by group; the second call does nothing."""
+        if self._samples:
+            return
+        found = sorted(self.samples(), key=lambda sample: sample.id)
+        twice = sorted({a.id for a, b in itertools.pairwise(found) if a.id == b.id})
+        if twice:
+            raise ValueError(f"{len(twice)} sample ids stand twice, the first is {twice[0]!r}: ids must be unique.")
+        kept = keep_fraction([sample.group for sample in found], self.sample_fraction, self.split_seed)
+        chosen = [sample for sample in found if sample.group in kept]
+        val = validation_groups(
+            [sample.group for sample in chosen],
+            val_fraction=self.val_fraction,
+            folds=self.folds,
+            fold=self.fold,
+            seed=self.split_seed,
+        )
+        self._samples = chosen
+        self._parts = ["val" if sample.group in val else "train" for sample in chosen]
+
+    @final
+    def split_table(self) -> list[tuple[str, str, str]]:
+        """Return (id, group, part) of every sample in use, sorted by id."""
+        return [(sample.id, sample.group, part) for sample, part in zip(self._samples, self._parts, strict=True)]
+
+    @final
+    def indices(self, part: str) -> list[int]:
+        """Return the indices of a part's samples: "train" or "val"."""
+        return [index for index, name in enumerate(self._parts) if name == part]
+
+    @final
+    def item(self, index: int) -> dict[str, Any]:
+        """Read a sample as tensors, checked against the numbers of the configuration.
+
+        Returns:
+            The entries of a batch without its first dimension.
+
+        Raises:
+            ValueError: if channels or sizes differ from what is configured.
+        """
+        sample = self._samples[index]
+        arrays = self.read(sample)
+        image, target = arrays["image"], arrays["target"]
+        if image.shape[0] != self.in_channels:
+            raise ValueError(
+                f"{sample.id} has {image.shape[0]} channels, data.in_channels is {self.in_channels}. "
+                f"Use data.in_channels={image.shape[0]}."
+            )
+        if image.shape[-2:] != target.shape[-2:] or (self.size and image.shape[-2:] != tuple(self.size)):
+            raise ValueError(
+                f"{sample.id}: image {image.shape[-2:]} and target {target.shape[-2:]} must both have "
+                f"data.size={None if self.size is None else list(self.size)}."
+            )
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        if not tensors["target"].is_floating_point():
+            tensors["target"] = tensors["target"].long()
+        return {**tensors, "id": sample.id, "group": sample.group, "index": index}
+
+    @final
+    def start_at(self, epoch: int, batches: int) -> None:
+        """Make the next training loader leave out the first global batches of one epoch."""
+        self._position = (epoch, batches)
+
+    @final
+    def train_dataloader(self) -> "DataLoader[dict[str, Any]]":
+        """Return the training part, in the order of (seed, epoch), from the position on."""
+        trainer = self.trainer
+        batches = EpochBatches(
+            self.indices("train"),
+            self.batch_size,
+            seed=self.seed,
+            accumulate=1 if trainer is None else trainer.accumulate_grad_batches,
+            rank=0 if trainer is None else trainer.global_rank,
+            world=1 if trainer is None else trainer.world_size,
+        )
+        batches.start_at(*self._position)
+        return self._loader(batches)
+
+    @final
+    def val_dataloader(self) -> "DataLoader[dict[str, Any]]":
+        """Return the validation part: every sample once, also on several ranks."""
+        trainer = self.trainer
+        batches = EpochBatches(
+            self.indices("val"),
+            self.batch_size,
+            train=False,
+            accumulate=1 if trainer is None else trainer.accumulate_grad_batches,
+            rank=0 if trainer is None else trainer.global_rank,
+            world=1 if trainer is None else trainer.world_size,
+        )
+        return self._loader(batches)
+
+    def _loader(self, batches: EpochBatches) -> "DataLoader[dict[str, Any]]":
+        return DataLoader(
+            _Items(self),
+            batch_sampler=batches,  # any iterable of lists of indices serves
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            pin_memory=torch.cuda.is_available(),
+            persistent_workers=self.num_workers > 0,
+        )
+
+
+class _Items(Dataset[dict[str, Any]]):
+    """The samples of a data module by index."""
+
+    def __init__(self, data: PixelwiseData) -> None:
+        self._data = data
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self._data.item(index)
+
+
+def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Stack samples to a batch: tensors [N, ...], `id` and `group` as lists.
+
+    Raises:
+        ValueError: if the samples have different sizes.
+    """
+    first = items[0]
+    for item in items:
+        if item["image"].shape != first["image"].shape:
+            raise ValueError(
+                f"{first['id']} is {tuple(first['image'].shape)} and {item['id']} is {tuple(item['image'].shape)}: "
+                "one batch needs one size. Set data.size=[H,W], or data.batch_size=1."
+            )
+    batch: dict[str, Any] = default_collate(items)
+    return batch
