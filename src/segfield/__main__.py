@@ -1,0 +1,28 @@
+"""`python -m segfield <verb>`, also the console script `segfield`. A verb's module is imported when it is called."""
+
+import importlib
+import sys
+
+VERBS = {
+    "execute": "run or continue a frozen run folder",
+    "prepare": "make or fetch data: prepare demo carvana <folder>",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb and return its exit code; 2 for a wrong call."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words and words[0] in VERBS:
+        code: int = importlib.import_module(f"segfield.commands.{words[0]}").main(words[1:])
+        return code
+    lines = "\n".join(f"  {verb:10} {text}" for verb, text in VERBS.items())
+    usage = f"usage: python -m segfield <verb> ...\n{lines}\nTrain with: python train.py model=unet data=carvana\n"
+    if words and words[0] in ("-h", "--help"):
+        sys.stdout.write(usage)
+        return 0
+    sys.stderr.write(f"unknown verb {words[0]!r}\n{usage}" if words else usage)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""One file per callback; only what Lightning lacks or does not do exactly."""

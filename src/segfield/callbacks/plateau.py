@@ -1,0 +1,64 @@
+"""ReduceLROnPlateau, stepped after every validation.
+
+Lightning does not step it at the end of a resumed epoch; here its state travels with the checkpoint.
+"""
+
+from typing import Any, Literal, final
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+
+@final
+class Plateau(Callback):
+    """Lower the learning rate when the monitored score stops improving.
+
+    Args:
+        monitor: name of the score.
+        mode: "max" where larger is better.
+        factor: of the learning rate at each reduction.
+        patience: epochs without improvement before a reduction.
+        min_lr: the learning rate never goes below.
+        threshold: relative change that counts as an improvement.
+    """
+
+    def __init__(
+        self,
+        monitor: str,
+        mode: Literal["max", "min"],
+        factor: float = 0.1,
+        patience: int = 2,
+        min_lr: float = 1e-7,
+        threshold: float = 1e-4,
+    ) -> None:
+        self.monitor = monitor
+        self._arguments: dict[str, Any] = {
+            "mode": mode,
+            "factor": factor,
+            "patience": patience,
+            "min_lr": min_lr,
+            "threshold": threshold,
+        }
+        self._scheduler: ReduceLROnPlateau | None = None
+        self._state: dict[str, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Attach to the optimiser, with the state of the checkpoint if there is one."""
+        self._scheduler = ReduceLROnPlateau(trainer.optimizers[0], **self._arguments)
+        if self._state:
+            self._scheduler.load_state_dict(self._state)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Step with the score of this validation."""
+        if trainer.sanity_checking or self._scheduler is None:
+            return
+        self._scheduler.step(float(trainer.callback_metrics[self.monitor]))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the scheduler's state, numbers only."""
+        return {} if self._scheduler is None else self._scheduler.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the state until training starts."""
+        self._state = state_dict

@@ -1,0 +1,52 @@
+"""Ctrl-C and SIGTERM: save first, then leave with exit code 128 + signal (130, 143).
+
+Lightning's own handling exits with code 0 and saves nothing on SIGTERM.
+"""
+
+import logging
+import signal
+from types import FrameType
+from typing import Any, final
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from segfield.callbacks.last_checkpoint import LastCheckpoint
+
+_log = logging.getLogger(__name__)
+
+
+@final
+class SaveOnSignal(Callback):
+    """Stop at the next step after SIGINT or SIGTERM with last.ckpt written; a second signal stops at once."""
+
+    def __init__(self) -> None:
+        self._received = 0
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Install the handlers, after Lightning's own."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._receive)
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self._received:
+            raise SystemExit(128 + number)
+        self._received = number
+        _log.info("%s: saving after this step; once more stops at once", signal.Signals(number).name)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Save and leave, where a step opens."""
+        if not self._received or batch_idx % trainer.accumulate_grad_batches:
+            return
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, LastCheckpoint):
+                callback.save(trainer)
+        raise SystemExit(128 + self._received)
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give the handlers back that stood before."""
+        while self._before:
+            signal.signal(*self._before.popitem())

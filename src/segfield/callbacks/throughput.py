@@ -1,0 +1,38 @@
+"""time/images_per_second and time/step: what depends on the clock stands under time/."""
+
+import time
+from typing import Any, final
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+NAMES = ("time/images_per_second", "time/step")
+
+
+@final
+class Throughput(Callback):
+    """Log images per second and seconds per optimiser step, both since the epoch's start, validation left out."""
+
+    def __init__(self) -> None:
+        self._start = 0.0
+        self._images = self._batches = 0
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._start, self._images, self._batches = time.perf_counter(), 0, 0
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock too where a run goes on inside an epoch, which has no start then."""
+        self.on_train_epoch_start(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the batch."""
+        self._images += len(batch["index"]) * trainer.world_size
+        self._batches += 1
+        seconds = time.perf_counter() - self._start
+        steps = self._batches / trainer.accumulate_grad_batches
+        values = (self._images / seconds, seconds / steps)
+        for name, value in zip(NAMES, values, strict=True):
+            pl_module.log(name, value, on_step=True, on_epoch=False, prog_bar=name == NAMES[0])

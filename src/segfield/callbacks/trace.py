@@ -1,0 +1,67 @@
+"""trace.csv: the loss of every optimiser step, exactly, for comparing two runs bit for bit."""
+
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback
+
+from segfield.files import append_lines, cut_rows, write_text
+
+
+@final
+class Trace(Callback):
+    """Append epoch,step,loss: a row per optimiser step, the loss of its global batch as str(np.float32(x)).
+
+    Losses stay on the device until a block is full, the epoch ends or a checkpoint is about to be written, so no
+    step waits for the device and no checkpoint is ahead of the file.
+
+    Args:
+        path: of the file, inside the run folder.
+        block: rows written at once.
+    """
+
+    def __init__(self, path: str = "trace.csv", block: int = 100) -> None:
+        self.path, self.block = path, block
+        self._rows: list[tuple[int, int, torch.Tensor]] = []
+        self._parts: list[torch.Tensor] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Cut what lies beyond the checkpoint that the run goes on from."""
+        if not Path(self.path).exists():
+            write_text(self.path, "epoch,step,loss\n")
+        cut_rows(self.path, "step", trainer.global_step)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Note the loss; Lightning has divided it by the number of accumulated batches."""
+        self._parts.append(outputs["loss"].detach())
+        if len(self._parts) == trainer.accumulate_grad_batches:
+            self._rows.append((trainer.current_epoch, trainer.global_step - 1, torch.stack(self._parts).sum()))
+            self._parts = []
+        if len(self._rows) >= self.block:
+            self._flush()
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the rest of the epoch."""
+        self._parts = []
+        self._flush()
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: Any) -> None:
+        """Write before the checkpoint becomes visible."""
+        self._flush()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Write what there is."""
+        self._flush()
+
+    def _flush(self) -> None:
+        if not self._rows:
+            return
+        losses = torch.stack([loss for _, _, loss in self._rows]).float().cpu().numpy()
+        rows = zip(self._rows, losses, strict=True)
+        append_lines(self.path, [f"{epoch},{step},{np.float32(loss)!s}" for (epoch, step, _), loss in rows])
+        self._rows = []

@@ -1,0 +1,15 @@
+"""`segfield execute <folder> [key=value ...]`: run or continue a frozen run folder."""
+
+import sys
+
+from segfield.run.execute import attempt
+
+USAGE = "usage: python -m segfield execute <run folder> [placement key=value ...]\n"
+
+
+def main(arguments: list[str]) -> int:
+    """Execute the folder; placement keys such as threads=4 or data.root=<folder> may be given again."""
+    if not arguments or arguments[0] in ("-h", "--help") or "=" in arguments[0]:
+        (sys.stdout if arguments[:1] in (["-h"], ["--help"]) else sys.stderr).write(USAGE)
+        return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+    return attempt(arguments[0], arguments[1:])

@@ -1,0 +1,87 @@
+"""Frozen config -> objects. The only place that instantiates, and only what whitelist.py lists."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from segfield.run.whitelist import allowed
+
+GROUPS = (
+    "model",
+    "loss",
+    "metrics",
+    "optimizer",
+    "scheduler",
+    "data",
+    "augmentation",
+    "task",
+    "callbacks",
+    "logger",
+    "trainer",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """The objects of one run; `trainer` is missing its loggers' clock only once it is made."""
+
+    data: Any
+    task: Any
+    callbacks: list[Any]
+
+
+def instantiate(node: dict[str, Any], **overrides: Any) -> Any:
+    """Instantiate one group with the whitelist.
+
+    Raises:
+        ValueError: if a target is not allowed, does not exist, or refuses its arguments.
+    """
+    from hydra.errors import InstantiationException
+    from hydra.utils import instantiate as hydra_instantiate
+
+    try:
+        return hydra_instantiate({**node, **overrides}, _convert_="all", _execution_whitelist_=allowed())
+    except InstantiationException as error:
+        cause = error.__cause__
+        if isinstance(cause, ValueError | FileNotFoundError | TypeError):
+            raise ValueError(str(cause)) from error
+        raise ValueError(
+            f"{error}\nA config names only the classes of src/segfield/run/whitelist.py; "
+            "allow one of your own with SEGFIELD_ALLOW=pkg.Class."
+        ) from error
+
+
+def build(config: dict[str, Any]) -> Run:
+    """Instantiate data, task (with model, loss, metrics, optimiser, scheduler, augmentation) and callbacks.
+
+    The seed is set first, so the initial weights are a function of it.
+    """
+    import pytorch_lightning as pl
+
+    pl.seed_everything(config["seed"], verbose=False)
+    data = instantiate(config["data"])
+    parts = {
+        name: instantiate(config[name]) if config.get(name) else None
+        for name in ("model", "loss", "metrics", "optimizer", "scheduler", "augmentation")
+    }
+    task = instantiate(config["task"], _partial_=True)(**parts, mean=data.mean, std=data.std, seed=config["seed"])
+    callbacks = [instantiate(node) for node in (config.get("callbacks") or {}).values() if node]
+    return Run(data=data, task=task, callbacks=callbacks)
+
+
+def build_trainer(config: dict[str, Any], callbacks: list[Any], purge_step: int | None) -> Any:
+    """Make the Trainer with its loggers.
+
+    Args:
+        config: frozen.
+        callbacks: of build(), and execute's own.
+        purge_step: first step that is written (again); None for a new run.
+    """
+    from segfield.run.checkpoint_io import WholeCheckpointIO
+
+    loggers = []
+    for node in (config.get("logger") or {}).values():
+        if node:
+            purge = {"purge_step": purge_step} if "purge_step" in node else {}
+            loggers.append(instantiate(node, **purge))
+    trainer = instantiate(config["trainer"], _partial_=True)
+    return trainer(callbacks=callbacks, logger=loggers or False, plugins=[WholeCheckpointIO()])

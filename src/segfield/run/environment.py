@@ -1,0 +1,88 @@
+"""environment.yaml: where, when and with what a run was executed; one entry per execution."""
+
+import hashlib
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from segfield.files import write_text
+from segfield.run.placement import KEYS, PROJECT, leaves
+
+_PACKAGES = (
+    "torch",
+    "pytorch-lightning",
+    "torchmetrics",
+    "hydra-core",
+    "omegaconf",
+    "segmentation-models-pytorch",
+    "timm",
+    "numpy",
+    "Pillow",
+    "tensorboard",
+)
+
+
+def record(config: dict[str, Any], step: int) -> None:
+    """Append this execution to environment.yaml of the current folder, before its first step.
+
+    Args:
+        config: as executed, with placement.
+        step: the optimiser's step that the execution starts from.
+    """
+    import torch
+
+    path = Path("environment.yaml")
+    entries = yaml.safe_load(path.read_text()) if path.exists() else []
+    devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    entry = {
+        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "from_step": step,
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        **_git(len(entries)),
+        "python": platform.python_version(),
+        "packages": _versions(),
+        "platform": platform.platform(),
+        "host": platform.node(),
+        "devices": devices or ["cpu"],
+        "processor": {"capability": torch.backends.cpu.get_cpu_capability(), "cores": os.cpu_count()},
+        "placement": {key: value for key, value in leaves(config) if key in KEYS},
+        "splits_sha256": hashlib.sha256(Path("splits.csv").read_bytes()).hexdigest(),
+    }
+    write_text(path, yaml.safe_dump([*entries, entry], sort_keys=False))
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _git(execution: int) -> dict[str, str | None]:
+    """Return the project's commit and, when the tree is dirty, the name of the patch file beside."""
+    commit = _run("rev-parse", "HEAD")
+    patch = _run("diff", "HEAD") if commit else None
+    if not patch:
+        return {"commit": commit.strip() if commit else None, "patch": None}
+    name = f"uncommitted.{execution}.patch"
+    write_text(name, patch)
+    return {"commit": commit.strip() if commit else None, "patch": name}
+
+
+def _run(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(PROJECT), *arguments], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout

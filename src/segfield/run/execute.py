@@ -1,0 +1,134 @@
+"""execute(folder): the only code that trains. It reads the run folder and nothing else."""
+
+import contextlib
+import csv
+import io
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from segfield.files import clear_temporaries, write_text
+from segfield.run import environment
+from segfield.run.freeze import load
+from segfield.run.log import logged
+from segfield.run.placement import located, override
+from segfield.run.status import Status, read_status
+
+_log = logging.getLogger(__name__)
+LAST = Path("checkpoints/last.ckpt")
+
+
+def execute(folder: str | Path, placement: Sequence[str] = ()) -> dict[str, Any]:
+    """Run a frozen folder, or continue it from its last checkpoint.
+
+    Args:
+        folder: of the run.
+        placement: key=value of placement keys, for this execution.
+
+    Returns:
+        The content of status.json.
+
+    Raises:
+        FileNotFoundError: if there is no frozen config.
+        ValueError: if a key is no placement key.
+        SystemExit: 130 or 143 after SIGINT or SIGTERM, with last.ckpt saved.
+        Exception: whatever ended the run; status.json then says "failed" and why, log.txt holds the traceback.
+    """
+    folder = Path(folder).absolute()
+    config = override(load(folder), placement)
+    before = read_status(folder)
+    with contextlib.chdir(folder), logged("log.txt"):
+        if before["state"] == "finished":
+            _log.info("%s is finished already; nothing to do", folder)
+            return before
+        status = Status(folder)
+        try:
+            _fit(config, status)
+        except (KeyboardInterrupt, SystemExit) as stop:
+            code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 130
+            status.update(state="interrupted", reason=f"signal {code - 128}")
+            _log.info("interrupted; continue with: python -m segfield execute %s", folder)
+            raise SystemExit(code) from stop
+        except BaseException as error:
+            status.update(state="failed", reason=reason(error))
+            _log.debug("failed", exc_info=True)  # to log.txt alone
+            raise
+        status.update(state="finished", reason=None)
+        _log.info("finished: %s", folder)
+    return read_status(folder)
+
+
+def reason(error: BaseException) -> str:
+    """Return what an error says, without the traceback that a loader's worker puts before it."""
+    text = str(error).strip()
+    if text.startswith("Caught ") and "Original Traceback" in text:
+        text = text.splitlines()[-1].split(": ", 1)[-1]
+    return text or type(error).__name__
+
+
+def attempt(folder: str | Path, placement: Sequence[str] = ()) -> int:
+    """Execute for the command line: what the user can mend is said in plain words.
+
+    Returns:
+        Exit code: 0 finished, 1 failed, 2 not started.
+    """
+    try:
+        execute(folder, placement)
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"{reason(error)}\n")
+        if read_status(folder)["state"] != "failed":
+            return 2
+        sys.stderr.write(f"The run has failed; {Path(folder).absolute() / 'log.txt'} holds the traceback.\n")
+        return 1
+    return 0
+
+
+def _fit(config: dict[str, Any], status: Status) -> None:
+    import torch
+
+    from segfield.run.build import build, build_trainer
+    from segfield.run.progress import Progress
+
+    torch.set_num_threads(config["threads"])
+    clear_temporaries("checkpoints")
+    clear_temporaries(".")
+    step = 0
+    if LAST.exists():
+        step = torch.load(LAST, map_location="cpu", weights_only=True, mmap=True)["global_step"]
+        _log.info("continuing from step %d", step)
+    run = build(located(config))
+    run.data.setup()
+    _write_split(run.data.split_table())
+    environment.record(config, step)
+    status.update(state="running", reason=None, step=step)
+    purge = step if status.started_before else None
+    trainer = build_trainer(config, [*run.callbacks, Progress(status)], purge)
+    parameters = sum(parameter.numel() for parameter in run.task.parameters())
+    train, val = len(run.data.indices("train")), len(run.data.indices("val"))
+    _log.info("%s parameters, %d training and %d validation samples", f"{parameters:,}", train, val)
+    trainer.fit(run.task, datamodule=run.data, ckpt_path=LAST if LAST.exists() else None, weights_only=True)
+
+
+def _write_split(table: list[tuple[str, str, str]]) -> None:
+    """Write splits.csv, or verify that the data still splits as when the run began.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(("id", "group", "part"))
+    rows.writerows(table)
+    path = Path("splits.csv")
+    if not path.exists():
+        write_text(path, text.getvalue())
+    elif path.read_text() != text.getvalue():
+        with path.open(newline="") as file:
+            before = {tuple(row) for row in csv.reader(file)} - {("id", "group", "part")}
+        gone, new = sorted(before - set(table)), sorted(set(table) - before)
+        raise ValueError(
+            f"The data is not what this run began with: {len(gone)} rows of splits.csv are gone, {len(new)} are new "
+            f"(first: {(gone or new)[0][0]}). Give the data of the beginning back, or start a new run."
+        )

@@ -1,0 +1,103 @@
+"""The launcher of sweeps: freezes every job of a batch first, then runs each as a child process on its folder.
+
+So later edits of conf/ do not leak into a running sweep, and a crash, an OOM kill or a leak ends one job only.
+"""
+
+import logging
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import final
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
+from hydra.plugins.launcher import Launcher
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+_log = logging.getLogger(__name__)
+
+
+class JobFailed(RuntimeError):
+    """A job of a sweep ended without a result; the others ran."""
+
+
+@final
+class ProcessesLauncher(Launcher):
+    """One child process per job: `python -m segfield execute <folder>`, one after the other."""
+
+    def __init__(self) -> None:
+        self._config = DictConfig({})
+        self._context: HydraContext | None = None
+
+    def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
+        """Keep what launch needs; the task function itself runs in no job."""
+        self._context, self._config = hydra_context, config
+
+    def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        """Freeze all jobs, then run them.
+
+        Returns:
+            One JobReturn per job, in order; a finished one holds the best value of the monitored score.
+        """
+        setup_globals()
+        numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
+        jobs = [self._freeze(overrides, number) for overrides, number in zip(job_overrides, numbers, strict=True)]
+        _say(f"{len(jobs)} jobs are frozen in {Path(self._config.hydra.sweep.dir).absolute()}")
+        for job, number in zip(jobs, numbers, strict=True):
+            _say(f"job {number}: {' '.join(filter_overrides(job.overrides or [])) or 'defaults'}")
+            _run(job)
+        return jobs
+
+    def _freeze(self, overrides: Sequence[str], number: int) -> JobReturn:
+        """Compose, check and freeze one job."""
+        from segfield.run.compose import plan
+
+        assert self._context is not None
+        config = self._context.config_loader.load_sweep_config(self._config, list(overrides))
+        with open_dict(config):
+            config.hydra.job.id = str(number)
+            config.hydra.job.num = number
+        HydraConfig.instance().set_config(config)
+        folder = Path(str(config.hydra.sweep.dir)).absolute() / str(config.hydra.sweep.subdir)
+        with open_dict(config):
+            config.hydra.runtime.output_dir = str(folder)
+        HydraConfig.instance().set_config(config)
+        task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        hydra = OmegaConf.masked_copy(config, ["hydra"])
+        try:
+            plan(task, hydra, folder)
+        except ValueError as error:
+            sys.stderr.write(f"Job {number} of this sweep cannot start:\n{error}\nNo job was run.\n")
+            sys.exit(2)
+        return JobReturn(overrides=list(overrides), cfg=task, hydra_cfg=hydra, working_dir=str(folder))
+
+
+def _run(job: JobReturn) -> None:
+    """Execute one job's folder in a child process and note its outcome."""
+    from segfield.run.status import read_status
+
+    command = [sys.executable, "-m", "segfield", "execute", str(job.working_dir)]
+    with subprocess.Popen(command) as child:
+        try:
+            code = child.wait()
+        except KeyboardInterrupt:
+            # The terminal has sent Ctrl-C to the child too: it saves, then the sweep ends.
+            child.send_signal(signal.SIGINT) if child.poll() is None and not sys.stdin.isatty() else None
+            child.wait()
+            _say("the sweep is interrupted; jobs that are not finished can be continued from their folders")
+            sys.exit(130)
+    status = read_status(str(job.working_dir))
+    if code == 0 and status["state"] == "finished":
+        job.status = JobStatus.COMPLETED
+        job.return_value = next(iter((status.get("best") or {}).values()), None)
+    else:
+        reason = status.get("reason") or f"exit code {code}"
+        job.status = JobStatus.FAILED
+        job.return_value = JobFailed(f"{job.working_dir} is {status['state']}: {reason}")
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")

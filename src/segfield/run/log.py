@@ -1,0 +1,42 @@
+"""log.txt and the terminal: what a run says."""
+
+import contextlib
+import logging
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class _Terminal(logging.Handler):
+    """Write to the standard error of the moment: a progress bar puts its own in place while it lives."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(self.format(record) + "\n")
+        sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def logged(path: str | Path) -> Iterator[None]:
+    """Send the library's log and warnings to a file, with times, and to the terminal."""
+    logger = logging.getLogger("segfield")
+    for noisy in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    file = logging.FileHandler(path, encoding="utf-8")
+    file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    terminal = _Terminal()
+    terminal.setFormatter(logging.Formatter("%(message)s"))
+    terminal.setLevel(logging.INFO)
+    logger.setLevel(logging.DEBUG)
+    handlers = (file, terminal)
+    for handler in handlers:
+        logger.addHandler(handler)
+    with warnings.catch_warnings():
+        # Every message of the loaders' workers is about speed on a guess; data.num_workers is documented.
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        try:
+            yield
+        finally:
+            for handler in handlers:
+                logger.removeHandler(handler)
+                handler.close()

@@ -1,0 +1,102 @@
+"""Placement: the closed list of keys that say where a run is computed, never what.
+
+They are frozen like the others, may be given again at execution, and never count as a change of the experiment.
+"""
+
+import copy
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+KEYS = (
+    "data.root",
+    "data.images",
+    "data.masks",
+    "data.cache_dir",
+    "data.num_workers",
+    "trainer.accelerator",
+    "trainer.devices",
+    "trainer.num_nodes",
+    "trainer.strategy",
+    "threads",
+)
+FOLDERS = ("data.root", "data.images", "data.masks", "data.cache_dir")
+PROJECT = Path(__file__).resolve().parents[3]
+
+
+def outputs() -> Path:
+    """Return where run folders are made: $SEGFIELD_OUTPUTS, else outputs/ of the project."""
+    return Path(os.environ.get("SEGFIELD_OUTPUTS") or PROJECT / "outputs").absolute()
+
+
+def cores() -> int:
+    """Return the number of processor cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield (dotted key, value) of every leaf of nested mappings; a list is a leaf, unless it holds mappings."""
+    if isinstance(config, dict) and config:
+        for name, value in config.items():
+            yield from leaves(value, f"{prefix}.{name}" if prefix else str(name))
+    elif isinstance(config, list) and any(isinstance(value, dict) for value in config):
+        for place, value in enumerate(config):
+            yield from leaves(value, f"{prefix}.{place}")
+    else:
+        yield prefix, config
+
+
+def difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Return {key: (old, new)} for every key whose value differs, placement aside; a key that is absent is None."""
+    before, after = dict(leaves(old)), dict(leaves(new))
+    keys = [key for key in {**before, **after} if key not in KEYS]
+    return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
+
+
+def absolute(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the config with typed data locations made absolute."""
+    config = copy.deepcopy(config)
+    data = config.get("data") or {}
+    for key in FOLDERS:
+        name = key.removeprefix("data.")
+        if data.get(name) is not None:
+            data[name] = str(Path(str(data[name])).expanduser().absolute())
+    return config
+
+
+def override(config: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Return the config with placement keys replaced: key=value, values as YAML.
+
+    Raises:
+        ValueError: for any other key, or a word that is no assignment.
+    """
+    config = copy.deepcopy(config)
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals:
+            raise ValueError(f"Expected key=value after the folder, found {assignment!r}: for example threads=4.")
+        if key not in KEYS:
+            raise ValueError(
+                f"{key} says what is computed and is frozen in the run's config.yaml; execute changes only where: "
+                f"{', '.join(KEYS)}. For another experiment start a new run: python train.py ... {assignment}"
+            )
+        *parents, last = key.split(".")
+        node = config
+        for parent in parents:
+            node = node[parent]
+        node[last] = yaml.safe_load(text)
+    return absolute(config)
+
+
+def located(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the config with a data root that was not typed set to $SEGFIELD_DATA/<data>, else data/<data>."""
+    config = copy.deepcopy(config)
+    data = config["data"]
+    if "root" in data and data["root"] is None:
+        name = data["_target_"].split(".")[-2]
+        base = os.environ.get("SEGFIELD_DATA")
+        data["root"] = str((Path(base) if base else PROJECT / "data").absolute() / name)
+    return config

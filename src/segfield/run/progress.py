@@ -1,0 +1,26 @@
+"""Keeps status.json up to date while a run trains."""
+
+from typing import final
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+
+from segfield.run.status import Status
+
+
+@final
+class Progress(Callback):
+    """Write epoch, step and best score at every epoch's end.
+
+    Args:
+        status: of this execution.
+    """
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the number of epochs and steps that are over."""
+        best = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.best_model_score is not None]
+        scores = {str(c.monitor): round(float(c.best_model_score), 6) for c in best if c.best_model_score is not None}
+        self._status.update(epoch=trainer.current_epoch + 1, step=trainer.global_step, best=scores)

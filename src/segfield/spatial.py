@@ -1,0 +1,78 @@
+"""Arithmetic on the last two axes of [..., H, W]: centred crops, mirrored borders, the sides a valid U-Net accepts.
+
+Everything is centred: where a difference is odd, the smaller half lies at the top and at the left, in crops and in
+extensions alike, so `centre_crop(mirror_extend(x, larger), size of x)` is x. torch only.
+"""
+
+import torch
+from torch import Tensor
+
+
+def centre_crop(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut the centre out of [..., H, W]; a view, no copy.
+
+    Args:
+        x: [..., H, W].
+        size: (h, w), at most (H, W).
+    """
+    height, width = x.shape[-2:]
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    assert min(top, left) >= 0, f"cannot crop {height}x{width} to {size[0]}x{size[1]}"
+    return x[..., top : top + size[0], left : left + size[1]]
+
+
+def mirror_extend(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Extend [..., H, W] on all four sides by reflection, repeated where the border is wider than the image.
+
+    The edge pixel is not doubled (numpy.pad's "reflect"): 0 1 2 becomes ... 1 2 1 0 1 2 1 0 1 ...; a side of one pixel
+    is repeated. Any dtype, since nothing but indices is computed.
+
+    Args:
+        x: [..., H, W], not empty.
+        size: (h, w), at least (H, W). x lies in the centre.
+    """
+    for dim, side in ((-2, size[0]), (-1, size[1])):
+        if x.shape[dim] != side:
+            x = x.index_select(dim, _mirror_index(x.shape[dim], side, x.device))
+    return x
+
+
+def _mirror_index(inner: int, outer: int, device: torch.device) -> Tensor:
+    assert 0 < inner <= outer, f"cannot extend a side of {inner} to {outer}"
+    period = max(2 * (inner - 1), 1)
+    position = (torch.arange(outer, device=device) - (outer - inner) // 2).remainder(period)
+    return torch.minimum(position, period - position)
+
+
+def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
+    """Mirror [..., H, W] outwards to the next sides divisible by `multiple`; centre_crop takes the border off again."""
+    height, width = x.shape[-2:]
+    return mirror_extend(x, (height + -height % multiple, width + -width % multiple))
+
+
+def valid_output_side(side: int, depth: int) -> int:
+    """Side of the output of an unpadded U-Net with `depth` poolings: at depth 4, side - 184.
+
+    Each level loses 4 pixels on the way down and 4 on the way up, and twice what the level below loses:
+    12 * 2**depth - 8 in all. It is even, so input and output share their centre. Zero or less: the side is too small.
+    Reference: Ronneberger et al. 2015, Fig. 1, arXiv 1505.04597.
+    """
+    step: int = 2**depth
+    return side - (12 * step - 8)
+
+
+def nearest_valid_sides(side: int, depth: int) -> tuple[int | None, int]:
+    """Largest valid input side <= `side` (None: there is none) and smallest >= `side`; both are `side` if it is valid.
+
+    Valid sides have no odd side at any of the `depth` poolings and leave an output: 2**depth * k - 4, at depth 4
+    16k + 12 from 188 on.
+    """
+    step: int = 2**depth
+    below = side - (side + 4) % step
+    least = max(side, 1 - valid_output_side(0, depth))  # output of one pixel or more
+    return (below if valid_output_side(below, depth) > 0 else None), least + (-least - 4) % step
+
+
+def valid_input_side(output: int, depth: int) -> int:
+    """Smallest valid input side whose output is at least `output` wide."""
+    return nearest_valid_sides(output - valid_output_side(0, depth), depth)[1]

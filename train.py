@@ -1,0 +1,23 @@
+"""Compose a run from conf/ and the command line, check it, freeze it in a folder, execute it.
+
+python train.py model=unet data=carvana data.root=<folder>
+
+The only Hydra program of the project. It imports torch nowhere at the top: --help and --cfg answer at once.
+"""
+
+import hydra
+from omegaconf import DictConfig
+
+from segfield.run import compose
+
+compose.register()
+
+
+@hydra.main(config_path="conf", config_name="train")
+def main(config: DictConfig) -> None:
+    """Run what was composed; a sweep (-m) never comes here, its launcher starts one process per job."""
+    compose.run(config)
+
+
+if __name__ == "__main__":
+    main()
