@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol, final
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MeanMetric, Metric, MetricCollection
 
 from segfield.spatial import centre_crop
 
@@ -22,7 +22,8 @@ STAGES = ("train", "val", "test")
 class Augmentation(Protocol):
     """Changes image, target, valid and weight of a batch; each sample's draw depends on (seed, epoch, index)."""
 
-    def __call__(self, batch: Batch, seed: int, epoch: int) -> Batch: ...
+    def __call__(self, batch: Batch, seed: int, epoch: int) -> Batch:
+        """Return the changed batch."""
 
 
 def step_seed(*key: int) -> int:
@@ -89,8 +90,7 @@ class PixelwiseTask(pl.LightningModule):
 
     def logged_names(self) -> list[str]:
         """Return the names of the scores of an epoch, known before training."""
-        stages = ("train", "val")
-        return [name for stage in stages for name in (f"{stage}/loss", *self._collection(stage).keys())]
+        return [name for stage in ("train", "val") for name in self._scores(stage)]
 
     def forward(self, image: Tensor) -> Tensor:
         """Map a standardised image [N, C, H, W] to logits."""
@@ -117,7 +117,7 @@ class PixelwiseTask(pl.LightningModule):
         """Return logits and the prepared batch with target, weight and valid cropped to the logits' centre."""
         logits = self(batch["image"])
         size = logits.shape[-2:]
-        cropped = {name: centre_crop(batch[name], size) for name in ("target", "weight", "valid") if name in batch}
+        cropped: Batch = {n: centre_crop(batch[n], size) for n in ("target", "weight", "valid") if n in batch}
         return logits, {**batch, **cropped}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -139,12 +139,11 @@ class PixelwiseTask(pl.LightningModule):
         logits, batch = self.predict_batch(batch)
         target, valid = batch["target"], batch.get("valid")
         loss: Tensor = self.loss(logits, target, batch.get("weight"), valid)
-        metrics, mean_loss = self._collection(stage), self.mean_loss[f"{stage}/"]
-        metrics.update(logits.detach(), target, valid, batch["group"])
-        mean_loss.update(loss.detach(), len(target))
-        bar = {f"{stage}/loss": mean_loss, **dict(metrics.items())}
-        for name, metric in bar.items():
-            self.log(name, metric, on_step=False, on_epoch=True, prog_bar=name == self.monitor, batch_size=len(target))
+        scores = self._scores(stage)
+        scores[f"{stage}/loss"].update(loss.detach(), len(target))
+        self._collection(stage).update(logits.detach(), target, valid, batch["group"])
+        for name, score in scores.items():
+            self.log(name, score, on_step=False, on_epoch=True, prog_bar=name == self.monitor, batch_size=len(target))
         return loss
 
     def _collection(self, stage: str) -> MetricCollection:
@@ -164,15 +163,18 @@ class PixelwiseTask(pl.LightningModule):
         """Keep the half-accumulated scores of a training epoch, which are no part of the weights."""
         checkpoint["train_metrics"] = {
             name: {state: getattr(metric, state).detach().clone() for state in metric._defaults}
-            for name, metric in self._train_metrics().items()
+            for name, metric in self._scores("train").items()
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the scores where the checkpoint left them."""
-        for name, metric in self._train_metrics().items():
+        for name, metric in self._scores("train").items():
             for state, value in checkpoint.get("train_metrics", {}).get(name, {}).items():
                 setattr(metric, state, value.to(self.device))
                 metric._update_count = 1  # else compute() warns that nothing was added yet
 
-    def _train_metrics(self) -> dict[str, Any]:
-        return {"train/loss": self.mean_loss["train/"], **dict(self._collection("train").items())}
+    def _scores(self, stage: str) -> dict[str, Metric]:
+        """Return the mean loss and the metrics of a stage by the names under which they are logged."""
+        mean_loss = self.mean_loss[f"{stage}/"]
+        assert isinstance(mean_loss, Metric)
+        return {f"{stage}/loss": mean_loss, **{str(n): m for n, m in self._collection(stage).items()}}

@@ -46,6 +46,7 @@ class MetricsCsv(Callback):
             if name in trainer.callback_metrics and (self._validated or not name.startswith("val/"))
         }
         self._validated = False
-        append_lines(self.path, [",".join([f"{trainer.current_epoch},{step}", *(values.get(n, "") for n in self._names)])])
+        row = [str(trainer.current_epoch), str(step), *(values.get(name, "") for name in self._names)]
+        append_lines(self.path, [",".join(row)])
         scores = "  ".join(f"{name} {float(value):.4g}" for name, value in values.items())
         _log.info("epoch %d/%s  step %d  %s", trainer.current_epoch + 1, trainer.max_epochs, step + 1, scores)

@@ -45,7 +45,7 @@ class Panels(Callback):
                 logger.experiment.add_image(f"panels/{item['id']}", picture, step, dataformats="HWC")
 
     def _draw(self, task: Any, item: dict[str, Any]) -> np.ndarray:
-        batch = {name: value.to(task.device) if torch.is_tensor(value) else value for name, value in collate([item]).items()}
+        batch = task.transfer_batch_to_device(collate([item]), task.device, 0)
         with torch.no_grad():
             logits, batch = task.predict_batch(task.prepare(batch))
             foreground = task.activation(logits.float())[0, 0] > task.threshold

@@ -53,8 +53,7 @@ def run(composed: DictConfig) -> None:
     """
     from segfield.run.execute import attempt
 
-    hydra_config = HydraConfig.instance().cfg
-    assert hydra_config is not None
+    hydra_config: Any = HydraConfig.instance().cfg
     folder = Path(hydra_config.hydra.runtime.output_dir)
     try:
         plan(composed, hydra_config, folder)

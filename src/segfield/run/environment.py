@@ -6,7 +6,7 @@ import platform
 import shlex
 import subprocess
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,7 @@ def record(config: dict[str, Any], step: int) -> None:
     entries = yaml.safe_load(path.read_text()) if path.exists() else []
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     entry = {
-        "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "from_step": step,
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         **_git(len(entries)),

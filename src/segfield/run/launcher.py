@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 _log = logging.getLogger(__name__)
 
 
-class JobFailed(RuntimeError):
+class JobError(RuntimeError):
     """A job of a sweep ended without a result; the others ran."""
 
 
@@ -96,7 +96,7 @@ def _run(job: JobReturn) -> None:
     else:
         reason = status.get("reason") or f"exit code {code}"
         job.status = JobStatus.FAILED
-        job.return_value = JobFailed(f"{job.working_dir} is {status['state']}: {reason}")
+        job.return_value = JobError(f"{job.working_dir} is {status['state']}: {reason}")
 
 
 def _say(text: str) -> None:

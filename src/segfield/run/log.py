@@ -7,6 +7,12 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
+_SILENCED = (
+    ".*does not have many workers.*",  # a guess about speed; data.num_workers is the user's
+    ".*You have overridden `on_after_batch_transfer` in `LightningModule`.*",  # on purpose, see task.py
+    ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning 2.6.6 with torch 2.15, in every batch transfer
+)
+
 
 class _Terminal(logging.Handler):
     """Write to the standard error of the moment: a progress bar puts its own in place while it lives."""
@@ -32,8 +38,8 @@ def logged(path: str | Path) -> Iterator[None]:
     for handler in handlers:
         logger.addHandler(handler)
     with warnings.catch_warnings():
-        # Every message of the loaders' workers is about speed on a guess; data.num_workers is documented.
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        for message in _SILENCED:
+            warnings.filterwarnings("ignore", message=message)
         try:
             yield
         finally:

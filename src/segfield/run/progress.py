@@ -21,6 +21,9 @@ class Progress(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the number of epochs and steps that are over."""
-        best = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.best_model_score is not None]
-        scores = {str(c.monitor): round(float(c.best_model_score), 6) for c in best if c.best_model_score is not None}
+        scores = {
+            str(callback.monitor): round(float(callback.best_model_score), 6)
+            for callback in trainer.checkpoint_callbacks
+            if isinstance(callback, ModelCheckpoint) and callback.best_model_score is not None
+        }
         self._status.update(epoch=trainer.current_epoch + 1, step=trainer.global_step, best=scores)

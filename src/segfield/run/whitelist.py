@@ -72,7 +72,19 @@ _TORCH = (
     ),
     *(
         f"torch.optim.{name}"
-        for name in ("ASGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "RMSprop", "Rprop", "SGD")
+        for name in (
+            "ASGD",
+            "Adadelta",
+            "Adagrad",
+            "Adam",
+            "AdamW",
+            "Adamax",
+            "NAdam",
+            "RAdam",
+            "RMSprop",
+            "Rprop",
+            "SGD",
+        )
     ),
     *(
         f"torch.optim.lr_scheduler.{name}"
