@@ -1,28 +1,15 @@
 """Frozen config -> objects. The only place that instantiates, and only what whitelist.py lists."""
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
 from segfield.run.whitelist import allowed
 
-GROUPS = (
-    "model",
-    "loss",
-    "metrics",
-    "optimizer",
-    "scheduler",
-    "data",
-    "augmentation",
-    "task",
-    "callbacks",
-    "logger",
-    "trainer",
-)
-
 
 @dataclass(frozen=True)
 class Run:
-    """The objects of one run; `trainer` is missing its loggers' clock only once it is made."""
+    """The objects of one run, before it has a trainer."""
 
     data: Any
     task: Any
@@ -76,12 +63,19 @@ def build_trainer(config: dict[str, Any], callbacks: list[Any], purge_step: int 
         callbacks: of build(), and execute's own.
         purge_step: first step that is written (again); None for a new run.
     """
+    from pytorch_lightning.callbacks import ProgressBar
+
     from segfield.run.checkpoint_io import WholeCheckpointIO
 
+    if not sys.stdout.isatty():  # a bar in a file is noise; the epochs' lines are there
+        callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
     loggers = []
     for node in (config.get("logger") or {}).values():
         if node:
             purge = {"purge_step": purge_step} if "purge_step" in node else {}
             loggers.append(instantiate(node, **purge))
     trainer = instantiate(config["trainer"], _partial_=True)
-    return trainer(callbacks=callbacks, logger=loggers or False, plugins=[WholeCheckpointIO()])
+    bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
+    return trainer(
+        callbacks=callbacks, logger=loggers or False, plugins=[WholeCheckpointIO()], enable_progress_bar=bar
+    )

@@ -45,7 +45,7 @@ def record(config: dict[str, Any], step: int) -> None:
     entry = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "from_step": step,
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": _command(),
         **_git(len(entries)),
         "python": platform.python_version(),
         "packages": _versions(),
@@ -57,6 +57,12 @@ def record(config: dict[str, Any], step: int) -> None:
         "splits_sha256": hashlib.sha256(Path("splits.csv").read_bytes()).hexdigest(),
     }
     write_text(path, yaml.safe_dump([*entries, entry], sort_keys=False))
+
+
+def _command() -> str:
+    """Return the command line; the run folder's own place, which may change, becomes a dot."""
+    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
+    return shlex.join("." if word.endswith(Path.cwd().name) else word for word in words)
 
 
 def _versions() -> dict[str, str]:

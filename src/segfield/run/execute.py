@@ -12,7 +12,7 @@ from typing import Any
 from segfield.files import clear_temporaries, write_text
 from segfield.run import environment
 from segfield.run.freeze import load
-from segfield.run.log import logged
+from segfield.run.log import logged, quiet_lightning
 from segfield.run.placement import located, override
 from segfield.run.status import Status, read_status
 
@@ -91,6 +91,7 @@ def _fit(config: dict[str, Any], status: Status) -> None:
     from segfield.run.build import build, build_trainer
     from segfield.run.progress import Progress
 
+    quiet_lightning()
     torch.set_num_threads(config["threads"])
     clear_temporaries("checkpoints")
     clear_temporaries(".")

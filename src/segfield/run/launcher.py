@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 _log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class ProcessesLauncher(Launcher):
             config.hydra.job.num = number
         HydraConfig.instance().set_config(config)
         folder = Path(str(config.hydra.sweep.dir)).absolute() / str(config.hydra.sweep.subdir)
-        with open_dict(config):
+        with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
             config.hydra.runtime.output_dir = str(folder)
         HydraConfig.instance().set_config(config)
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])

@@ -10,6 +10,7 @@ from pathlib import Path
 _SILENCED = (
     ".*does not have many workers.*",  # a guess about speed; data.num_workers is the user's
     ".*You have overridden `on_after_batch_transfer` in `LightningModule`.*",  # on purpose, see task.py
+    ".*Checkpoint directory .* exists and is not empty.*",  # a run that goes on in its own folder
     ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning 2.6.6 with torch 2.15, in every batch transfer
 )
 
@@ -22,12 +23,16 @@ class _Terminal(logging.Handler):
         sys.stderr.flush()
 
 
+def quiet_lightning() -> None:
+    """Keep Lightning's advertisements and lists of absent devices away; call it after its import, which resets it."""
+    for name in ("pytorch_lightning", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
 @contextlib.contextmanager
 def logged(path: str | Path) -> Iterator[None]:
     """Send the library's log and warnings to a file, with times, and to the terminal."""
     logger = logging.getLogger("segfield")
-    for noisy in ("pytorch_lightning", "lightning.pytorch", "lightning_fabric"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
     file = logging.FileHandler(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     terminal = _Terminal()

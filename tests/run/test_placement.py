@@ -1,0 +1,64 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from segfield.run import placement
+
+CONFIG: dict[str, Any] = {
+    "seed": 1,
+    "threads": 2,
+    "data": {"_target_": "segfield.data.carvana.Carvana", "root": None, "size": [1, 2]},
+    "trainer": {"devices": 1, "max_epochs": 3},
+}
+
+
+def test_a_placement_key_can_be_given_again_at_execution() -> None:
+    new = placement.override(CONFIG, ["trainer.devices=3", "threads=1"])
+    assert (new["trainer"]["devices"], new["threads"]) == (3, 1)
+    assert CONFIG["trainer"]["devices"] == 1
+
+
+def test_any_other_key_is_refused_at_execution() -> None:
+    with pytest.raises(ValueError, match=r"trainer\.max_epochs says what is computed.*threads"):
+        placement.override(CONFIG, ["trainer.max_epochs=9"])
+
+
+def test_a_word_that_is_no_assignment_is_refused() -> None:
+    with pytest.raises(ValueError, match="Expected key=value after the folder, found 'fast'"):
+        placement.override(CONFIG, ["fast"])
+
+
+def test_placement_is_no_difference_between_two_runs() -> None:
+    other = placement.override(CONFIG, ["trainer.devices=3", "data.root=/elsewhere"])
+    assert placement.difference(CONFIG, other) == {}
+
+
+def test_every_other_key_is_a_difference_also_a_new_one() -> None:
+    other = {**CONFIG, "seed": 2, "loss": {"smooth": 1.0}}
+    assert placement.difference(CONFIG, other) == {"seed": (1, 2), "loss.smooth": (None, 1.0)}
+
+
+def test_a_typed_data_location_is_made_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = placement.absolute({"data": {"images": "pictures", "masks": "../masks", "root": None}})
+    assert config["data"] == {
+        "images": str(tmp_path / "pictures"),
+        "masks": str(tmp_path / ".." / "masks"),
+        "root": None,
+    }
+
+
+def test_a_root_that_was_not_typed_is_looked_for_in_segfield_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGFIELD_DATA", "/disk")
+    assert placement.located(CONFIG)["data"]["root"] == "/disk/carvana"
+    monkeypatch.delenv("SEGFIELD_DATA")
+    assert placement.located(CONFIG)["data"]["root"] == str(placement.PROJECT / "data" / "carvana")
+    assert CONFIG["data"]["root"] is None
+
+
+def test_outputs_go_to_the_project_unless_the_environment_names_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SEGFIELD_OUTPUTS", raising=False)
+    assert placement.outputs() == Path(__file__).resolve().parents[2] / "outputs"
+    monkeypatch.setenv("SEGFIELD_OUTPUTS", "/disk/runs")
+    assert placement.outputs() == Path("/disk/runs")
