@@ -76,7 +76,9 @@ class PixelwiseTask(pl.LightningModule):
         super().__init__()
         if not 0 < threshold < 1:
             raise ValueError(f"task.threshold is a probability in (0, 1); got {threshold}. Use task.threshold=0.5.")
-        self.model, self.loss, self.activation = model, loss, activation
+        # Convolutions run 1.3 times as fast with channels last on a CPU (docs/measurements.md).
+        self.model: nn.Module = model.to(memory_format=torch.channels_last)
+        self.loss, self.activation = loss, activation
         # Not "train": a module has a method of that name, which a ModuleDict refuses.
         self.metrics = nn.ModuleDict({f"{stage}/": metrics.clone(prefix=f"{stage}/") for stage in STAGES})
         self.mean_loss = nn.ModuleDict({f"{stage}/": MeanMetric() for stage in STAGES})

@@ -11,6 +11,7 @@ _SILENCED = (
     ".*does not have many workers.*",  # a guess about speed; data.num_workers is the user's
     ".*You have overridden `on_after_batch_transfer` in `LightningModule`.*",  # on purpose, see task.py
     ".*Checkpoint directory .* exists and is not empty.*",  # a run that goes on in its own folder
+    ".*your dataloader is not resumable.*",  # the batch sampler starts at the checkpoint's position
     ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning 2.6.6 with torch 2.15, in every batch transfer
 )
 

@@ -24,6 +24,14 @@ def read_status(folder: str | Path) -> dict[str, Any]:
     return content
 
 
+def _gpu_memory() -> dict[str, int]:
+    """Return the peak memory [MB] that torch took of the current GPU; nothing where none is in use."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return {}
+    return {"peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 1e6)}
+
+
 @final
 class Status:
     """The status of one execution, written whole at every change.
@@ -43,5 +51,5 @@ class Status:
         """Write the changed entries; seconds count all executions of the run together, peak memory [MB] this one."""
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
         seconds = self._before + time.monotonic() - self._start
-        self._content |= {**changes, "seconds": round(seconds, 1), "peak_memory_mb": round(peak)}
+        self._content |= {**changes, "seconds": round(seconds, 1), "peak_memory_mb": round(peak), **_gpu_memory()}
         write_text(self._path, json.dumps(self._content, indent=2) + "\n")

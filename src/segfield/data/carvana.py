@@ -1,0 +1,144 @@
+"""Carvana cars: 1918x1280 RGB photographs and binary masks, 16 views per car.
+
+Source: Kaggle, Carvana Image Masking Challenge (2017). Split by car, never by view.
+Layouts: photographs in train/, train_hq/ or the root itself; masks `<photograph>_mask.gif` (or png) of {0, 1} or
+{0, 255} in train_masks/, beside the photographs or in the root; without mask files, train_masks.csv in the root
+or beside the photographs.
+"""
+
+import logging
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from segfield.data import rle
+from segfield.data.images import check_same_size, file_size, nearest, read_image, read_mask
+from segfield.data.module import PixelwiseData, Sample
+
+log = logging.getLogger(__name__)
+
+_PHOTOGRAPH = re.compile(r"([0-9a-f]{12}_\d\d)\.(?i:jpg|jpeg|png)")
+_MASK = re.compile(r"([0-9a-f]{12}_\d\d)_mask\.(?i:gif|png)")
+
+
+@final
+@dataclass(kw_only=True, eq=False, repr=False)
+class Carvana(PixelwiseData):
+    """Photographs [3, H, W] and masks of cars; the group is the car.
+
+    Args:
+        root: folder of the unpacked competition.
+    """
+
+    root: str | None = None
+
+    def samples(self) -> list[Sample]:
+        """List the photographs of the first folder that has any, each with its mask or its run lengths."""
+        if self.root is None:
+            raise FileNotFoundError(_nothing("data.root is not set"))
+        root = Path(self.root)
+        if not root.is_dir():
+            raise FileNotFoundError(_nothing(f"there is no folder {root.absolute()}"))
+        for folder in ("train", "train_hq", "."):
+            photographs, beside = _listed(root / folder)
+            if photographs:
+                return _paired(root, folder, photographs, beside)
+        raise FileNotFoundError(_nothing(f"no cars at all in {root.absolute()}"))
+
+    def read(self, sample: Sample) -> dict[str, np.ndarray]:
+        """Read one pair: image [3, H, W] uint8, target [H, W] uint8 of {0, 1}.
+
+        Raises:
+            ValueError: if a file is damaged, or the mask is not binary or has another size than its photograph.
+        """
+        image, mask = sample.attributes["image"], sample.attributes.get("mask")
+        if mask is None:
+            try:
+                drawn = rle.decode(sample.attributes["rle"], file_size(image))
+            except ValueError as error:
+                raise ValueError(f"train_masks.csv, row of {image}: {error}") from error
+            return {"image": read_image(image, self.in_channels, self.size), "target": nearest(drawn, self.size)}
+        check_same_size(image, mask)
+        values = read_mask(mask, self.size)
+        target = (values > 0).astype(np.uint8)
+        top = int(values.max())
+        if top > 1 and (top != 255 or np.any((values > 0) & (values < 255))):
+            found = np.unique(values)
+            raise ValueError(
+                f"{mask} holds {len(found)} values from {found[0]} to {found[-1]}; Carvana's masks hold {{0, 1}} or "
+                "{0, 255}. Resized or JPEG masks have such greys: copy the competition's own files."
+            )
+        return {"image": read_image(image, self.in_channels, self.size), "target": target}
+
+
+def _listed(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the photographs and the masks of one folder: file names by `<car>_<NN>`.
+
+    Raises:
+        ValueError: if two files of a kind share it.
+    """
+    photographs: dict[str, str] = {}
+    masks: dict[str, str] = {}
+    if not folder.is_dir():
+        return photographs, masks
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_file())
+    for name in names:
+        for pattern, kind in ((_PHOTOGRAPH, photographs), (_MASK, masks)):
+            if match := pattern.fullmatch(name):
+                first = kind.setdefault(match[1], name)
+                if first != name:
+                    raise ValueError(f"{folder} has both {first} and {name}: which one counts? Remove one of the two.")
+    return photographs, masks
+
+
+def _paired(root: Path, folder: str, photographs: dict[str, str], beside: dict[str, str]) -> list[Sample]:
+    """Join the photographs in root / folder with their masks."""
+    truths, source = _truths(root, folder, beside)
+    missing = sorted(photographs.keys() - truths.keys())
+    if missing:
+        raise ValueError(
+            f"{len(missing)} of {len(photographs)} photographs in {root / folder} have no mask, first "
+            f"{', '.join(photographs[stem] for stem in missing[:3])}. Looked for <photograph>_mask.gif or .png in "
+            f"{root / 'train_masks'}, {root / folder} and {root}, and for rows of {root / 'train_masks.csv'}. "
+            "Add the masks or remove the photographs."
+        )
+    surplus = sorted(truths.keys() - photographs.keys())
+    if surplus:
+        log.warning("%d masks of %s have no photograph, first %s: left out.", len(surplus), source, surplus[0])
+    samples = []
+    for stem, name in photographs.items():
+        attributes = {"image": root / folder / name, **truths[stem]}
+        samples.append(Sample((Path(folder) / name).as_posix(), stem.rpartition("_")[0], attributes))
+    cars = len({sample.group for sample in samples})
+    log.info("Carvana: %d photographs of %d cars in %s, masks from %s.", len(samples), cars, root / folder, source)
+    return samples
+
+
+def _truths(root: Path, folder: str, beside: dict[str, str]) -> tuple[dict[str, dict[str, str | Path]], str]:
+    """Return {"mask": path} or {"rle": run lengths} by `<car>_<NN>`, and where they are from."""
+    places = {"train_masks": _listed(root / "train_masks")[1], folder: beside}
+    if folder != ".":
+        places["."] = _listed(root)[1]
+    for place, masks in places.items():
+        if masks:
+            kinds = " and ".join(sorted({f"*_mask{Path(name).suffix}" for name in masks.values()}))
+            return {stem: {"mask": root / place / name} for stem, name in masks.items()}, f"{root / place}/{kinds}"
+    for table in (root / "train_masks.csv", root / folder / "train_masks.csv"):
+        if table.is_file():
+            return {Path(name).stem: {"rle": row} for name, row in rle.read_masks_csv(table).items()}, str(table)
+    return {}, "nowhere"
+
+
+def _nothing(found: str) -> str:
+    return (
+        f"Carvana: {found}. Looked for photographs `<car>_<NN>.jpg` (12 hex digits, view 01 to 16) in train/, "
+        "train_hq/ and the folder itself. Get train.zip and train_masks.zip from Kaggle's Carvana Image Masking "
+        "Challenge and unpack them in one folder; name it by data.root=<folder>, or put it at $SEGFIELD_DATA/carvana. "
+        "To try without: `python -m segfield prepare demo carvana <folder>` draws cars in this layout, and data=blobs "
+        "needs no files."
+    )

@@ -1,0 +1,200 @@
+"""Your own images and masks: two folders, or one, of any format that Pillow reads.
+
+A mask is found by its name: same subfolder, same stem or the stem in a pattern. Masks are binary so far.
+"""
+
+import logging
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+from PIL import Image
+
+from segfield.data.images import check_same_size, nearest, read_image, read_mask
+from segfield.data.module import PixelwiseData, Sample
+
+log = logging.getLogger(__name__)
+
+_STEM = "{stem}"
+# As typed in a shell: Hydra's grammar wants the inner quotes.
+_TYPED_PATTERN = f"'data.mask_pattern=\"{_STEM}_mask\"'"
+_TYPED_GROUP = "'data.group_pattern=\"^([^/]+)/\"'"
+
+
+@final
+@dataclass(kw_only=True, eq=False, repr=False)
+class Folder(PixelwiseData):
+    """Images [C, H, W] and binary masks from files. Folders are searched with their subfolders.
+
+    Args:
+        images: folder of the images.
+        masks: folder of the masks; may be the same one.
+        mask_pattern: name of a mask without its extension; {stem} stands for the image's.
+        values: class (0 or 1) of each value that masks hold; None: each file holds {0, 1} or {0, 255}.
+        group_pattern: regular expression, searched in the image's path relative to `images`; its first group is
+            the sample's group. None: each image is a group of its own.
+    """
+
+    images: str | None = None
+    masks: str | None = None
+    mask_pattern: str = _STEM
+    values: Mapping[int, int] | None = None
+    group_pattern: str | None = None
+
+    def samples(self) -> list[Sample]:
+        """List the images, each with its mask."""
+        images, masks = self._folders()
+        _classes(self.values)  # a wrong setting is told before anything is read
+        before, after = self.mask_pattern.split(_STEM)
+        if images == masks:
+            every = _listed(images, without=None)
+            truths = {key: path for key, path in every.items() if _is_mask(key.name, before, after)}
+            found = {key: path for key, path in every.items() if key not in truths}
+        else:
+            found, truths = _listed(images, without=masks), _listed(masks, without=images)
+        if not found:
+            raise FileNotFoundError(
+                f"No images in {images}: no file there or below has an extension that Pillow reads (.png, .tif, "
+                ".jpg, ...). Use data.images=<folder with images>."
+            )
+        wanted = {key: key.with_name(before + key.name + after) for key in found}
+        missing = sorted(str(found[key]) for key, mask in wanted.items() if mask not in truths)
+        if missing:
+            raise ValueError(
+                f"{len(missing)} of {len(found)} images have no mask {self.mask_pattern}.* in {masks}, first "
+                f"{', '.join(missing[:3])}. Set the masks' names, {_TYPED_PATTERN} for example, add the masks, "
+                "or remove the images."
+            )
+        surplus = sorted(str(key) for key in truths.keys() - set(wanted.values()))
+        if surplus:
+            log.warning("%d masks in %s have no image, first %s: left out.", len(surplus), masks, surplus[0])
+        return [
+            Sample(path.as_posix(), self._group(path), {"image": images / path, "mask": masks / truths[wanted[key]]})
+            for key, path in found.items()
+        ]
+
+    def read(self, sample: Sample) -> dict[str, np.ndarray]:
+        """Read one pair: image [C, H, W] uint8, target [H, W] uint8 of {0, 1}.
+
+        Raises:
+            ValueError: if a file is damaged, or the mask has another size than its image or values without a class.
+        """
+        image, mask = sample.attributes["image"], sample.attributes["mask"]
+        check_same_size(image, mask)
+        target = _target(read_mask(mask), _classes(self.values), mask)
+        return {"image": read_image(image, self.in_channels, self.size), "target": nearest(target, self.size)}
+
+    def _folders(self) -> tuple[Path, Path]:
+        if self.images is None or self.masks is None:
+            raise ValueError("data=folder needs data.images=<dir> data.masks=<dir>; they may be the same folder.")
+        images, masks = Path(self.images).resolve(), Path(self.masks).resolve()
+        for name, folder in (("images", images), ("masks", masks)):
+            if not folder.is_dir():
+                raise FileNotFoundError(f"data.{name}: there is no folder {folder}. Use data.{name}=<dir>.")
+        if self.mask_pattern.count(_STEM) != 1 or "/" in self.mask_pattern:
+            raise ValueError(
+                f"data.mask_pattern={self.mask_pattern!r} must be a file name that holds {_STEM} once: it stands for "
+                f"the image's name without extension. Use {_TYPED_PATTERN}."
+            )
+        if images == masks and self.mask_pattern == _STEM:
+            raise ValueError(
+                f"Images and masks are both in {images}, and data.mask_pattern={_STEM} makes each image its own mask. "
+                f"Use {_TYPED_PATTERN} or another data.masks."
+            )
+        return images, masks
+
+    def _group(self, path: Path) -> str:
+        if self.group_pattern is None:
+            return path.as_posix()
+        try:
+            pattern = re.compile(self.group_pattern)
+        except re.error as error:
+            raise ValueError(f"data.group_pattern={self.group_pattern!r} is no regular expression: {error}.") from error
+        if pattern.groups < 1:
+            raise ValueError(
+                f"data.group_pattern={self.group_pattern!r} has no group in parentheses to name a sample's group. "
+                f"Use for example {_TYPED_GROUP} for the first subfolder."
+            )
+        match = pattern.search(path.as_posix())
+        if match is None or not match[1]:
+            raise ValueError(
+                f"data.group_pattern={self.group_pattern!r} finds no group in {path.as_posix()!r}. "
+                "Change the pattern so that it fits every image, or move the image away."
+            )
+        return match[1]
+
+
+def _listed(folder: Path, without: Path | None) -> dict[Path, Path]:
+    """Return the relative paths of the image files, by the same without extension.
+
+    Args:
+        folder: searched with its subfolders.
+        without: a folder below it that is not searched.
+
+    Raises:
+        ValueError: if two files differ in their extension only.
+    """
+    Image.init()
+    readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    found: dict[Path, Path] = {}
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if name[0] != "." and Path(parent, name) != without)
+        for name in sorted(names):
+            path = Path(parent, name).relative_to(folder)
+            if name[0] == "." or path.suffix.lower() not in readable:
+                continue
+            first = found.setdefault(path.with_suffix(""), path)
+            if first != path:
+                raise ValueError(
+                    f"{folder} has both {first} and {path}: which one counts? Remove one, or keep images and masks "
+                    "in two folders."
+                )
+    return found
+
+
+def _is_mask(stem: str, before: str, after: str) -> bool:
+    return len(stem) > len(before) + len(after) and stem.startswith(before) and stem.endswith(after)
+
+
+def _classes(values: Mapping[int, int] | None) -> dict[int, int] | None:
+    """Check data.values; keys may be digits in quotes."""
+    if values is None:
+        return None
+    try:
+        classes = {int(value): int(label) for value, label in values.items()}
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"data.values={values} must map whole numbers to classes. Use 'data.values={{0: 0, 255: 1}}'."
+        ) from error
+    if not set(classes.values()) <= {0, 1}:
+        raise ValueError(
+            f"data.values={values} names the classes {sorted(set(classes.values()))}; masks are binary so far, "
+            "0 or 1. Use 'data.values={0: 0, 255: 1}'."
+        )
+    return classes
+
+
+def _target(mask: np.ndarray, classes: Mapping[int, int] | None, path: Path) -> np.ndarray:
+    """Return [H, W] uint8 of {0, 1}."""
+    counted = np.bincount(mask.ravel(), minlength=256) if mask.dtype == np.uint8 else None
+    found = (np.unique(mask) if counted is None else np.flatnonzero(counted)).tolist()
+    if classes is None and (set(found) <= {0, 1} or set(found) <= {0, 255}):
+        return (mask > 0).astype(np.uint8)
+    if classes is None or not classes.keys() >= set(found):
+        raise ValueError(_unknown_values(found, classes, path))
+    return np.isin(mask, [value for value, label in classes.items() if label == 1]).astype(np.uint8)
+
+
+def _unknown_values(found: Sequence[int], classes: Mapping[int, int] | None, path: Path) -> str:
+    shown = ", ".join(map(str, found[:10])) + (", ..." if len(found) > 10 else "")
+    expected = "{0, 1} or {0, 255}" if classes is None else f"those of data.values={dict(classes)}"
+    if len(found) > 10:
+        fix = "So many are greys, as JPEG or smooth resizing makes them: save the masks as PNG of 0 and 255."
+    else:
+        every = {0: 0, **dict.fromkeys(found, 1), **(classes or {0: 0})}
+        fix = f"Give each value its class: 'data.values={dict(sorted(every.items()))}'."
+    return f"{path} holds the values {shown}; expected {expected}. {fix}"

@@ -1,0 +1,113 @@
+"""Run-length masks as Carvana writes them: pairs "start length", row by row, the first pixel is 1.
+
+Source: Kaggle, Carvana Image Masking Challenge (2017), train_masks.csv and sample_submission.csv.
+Exact at the first and the last pixel too, where codes that compare neighbours without a border fail.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+_HEADER = "img,rle_mask"
+
+
+def encode(mask: np.ndarray) -> str:
+    """Write a mask as run lengths; an empty mask is an empty string.
+
+    Args:
+        mask: [H, W]; what is not 0 is foreground.
+    """
+    inside = np.zeros(mask.size + 2, dtype=np.bool_)
+    inside[1:-1] = mask.ravel()
+    edges = np.flatnonzero(inside[1:] != inside[:-1])
+    starts, ends = edges[::2], edges[1::2]
+    return " ".join(map(str, np.stack([starts + 1, ends - starts], axis=1).ravel().tolist()))
+
+
+def decode(rle: str, shape: Sequence[int]) -> np.ndarray:
+    """Draw run lengths.
+
+    Args:
+        rle: as encode() writes it; runs that touch are fine.
+        shape: [H, W] of the mask.
+
+    Returns:
+        [H, W] uint8 of {0, 1}.
+
+    Raises:
+        ValueError: if the numbers are no ascending runs within H x W pixels.
+    """
+    try:
+        numbers = np.array(rle.split(), dtype=np.int64)
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"A run-length mask holds whole numbers only; found {_shortened(rle)}.") from error
+    if len(numbers) % 2:
+        raise ValueError(f"A run-length mask is pairs of start and length; found {len(numbers)} numbers, an odd count.")
+    starts, lengths = numbers[::2] - 1, numbers[1::2]
+    if len(starts) == 0:
+        return np.zeros(tuple(shape), dtype=np.uint8)
+    _check_runs(starts, lengths, shape)
+    # Zeros up to the first run, ones through it, zeros up to the second, ...
+    borders = np.stack([starts, starts + lengths], axis=1).ravel()
+    counts = np.diff(borders, prepend=0, append=int(shape[0]) * int(shape[1]))
+    values = (np.arange(len(counts)) % 2).astype(np.uint8)
+    return np.repeat(values, counts).reshape(tuple(shape))
+
+
+def _check_runs(starts: np.ndarray, lengths: np.ndarray, shape: Sequence[int]) -> None:
+    """Check runs that count from 0."""
+    pixels = int(shape[0]) * int(shape[1])
+    if starts.min() < 0 or lengths.min() < 1:
+        raise ValueError(
+            "A run-length mask counts from 1 and its runs are at least 1 long; the smallest found are "
+            f"start {starts.min() + 1}, length {lengths.min()}."
+        )
+    last = max(int(starts[-1]) + int(lengths[-1]), int(starts.max()) + 1, int(lengths.max()))  # no sum may overflow
+    if last > pixels:
+        raise ValueError(
+            f"A run ends at pixel {last}, beyond the {pixels} pixels of {shape[0]}x{shape[1]} (HxW): "
+            "the mask belongs to an image of another size."
+        )
+    wrong = np.flatnonzero(starts[1:] < starts[:-1] + lengths[:-1])
+    if len(wrong):
+        at = int(wrong[0])
+        first, second = (f"{starts[i] + 1} {lengths[i]}" for i in (at, at + 1))
+        how = "overlap" if starts[at + 1] >= starts[at] else "are not ascending"
+        raise ValueError(f"Runs of a mask {how}: {first!r} is followed by {second!r}.")
+
+
+def read_masks_csv(path: str | Path) -> dict[str, str]:
+    """Read train_masks.csv.
+
+    Returns:
+        Run lengths by the image's file name.
+
+    Raises:
+        ValueError: if the file bears the name but is something else, or has a broken or repeated row.
+    """
+    masks: dict[str, str] = {}
+    with Path(path).open(encoding="utf-8-sig", errors="replace") as file:
+        header = file.readline(200).strip()
+        if header.replace('"', "") != _HEADER:
+            pointer = header.startswith("version https://git-lfs")
+            fix = "Fetch it with `git lfs pull`." if pointer else "Put the real file there, or remove this one."
+            raise ValueError(
+                f"{path} bears the name of Carvana's masks but is something else: its first line should be "
+                f"{_HEADER!r}, found {_shortened(header)}. {fix}"
+            )
+        for number, line in enumerate(file, start=2):
+            name, comma, rle = line.strip().replace('"', "").partition(",")
+            if not name and not comma:
+                continue
+            if not comma or not name or name in masks:
+                raise ValueError(
+                    f"{path}, line {number}: expected a new image's name, a comma and its run lengths; "
+                    f"found {_shortened(line.strip())}{' again' if name in masks else ''}."
+                )
+            masks[name] = rle
+    return masks
+
+
+def _shortened(text: str, most: int = 60) -> str:
+    return repr(text if len(text) <= most else text[:most] + "...")

@@ -1,0 +1,78 @@
+import random
+
+import pytest
+
+from segfield.data.splits import keep_fraction, shuffled_groups, validation_groups
+
+CARS = [f"car{number}" for number in range(23)]
+PHOTOGRAPHS = [car for car in CARS for _ in range(16)]
+
+
+def split(groups: list[str], **settings: object) -> set[str]:
+    return validation_groups(groups, **{"val_fraction": 0.2, "folds": None, "fold": None, "seed": 0, **settings})
+
+
+def test_the_split_is_the_same_whatever_order_files_are_listed() -> None:
+    mixed = PHOTOGRAPHS[:]
+    random.Random(1).shuffle(mixed)
+    assert shuffled_groups(mixed, 0) == shuffled_groups(PHOTOGRAPHS, 0)
+    assert split(mixed) == split(PHOTOGRAPHS) == split(CARS)
+    assert keep_fraction(mixed, 0.3, 0) == keep_fraction(PHOTOGRAPHS, 0.3, 0)
+
+
+def test_the_split_is_the_same_on_every_machine_and_in_every_version() -> None:
+    assert sorted(split(CARS)) == ["car11", "car20", "car21", "car5", "car6"]
+    assert shuffled_groups(["a", "b", "c", "d"], 7) == ["c", "a", "d", "b"]
+
+
+def test_a_new_group_moves_no_other_relative_to_the_rest() -> None:
+    order = shuffled_groups([*CARS, "new"], 0)
+    assert [car for car in order if car != "new"] == shuffled_groups(CARS, 0)
+
+
+def test_another_seed_gives_another_split() -> None:
+    assert split(CARS, seed=1) != split(CARS)
+
+
+@pytest.mark.parametrize("folds", [2, 5, 23])
+def test_folds_partition_the_groups_in_nearly_equal_parts(folds: int) -> None:
+    parts = [split(PHOTOGRAPHS, folds=folds, fold=fold) for fold in range(folds)]
+    assert sorted(car for part in parts for car in part) == sorted(CARS)
+    assert max(map(len, parts)) - min(map(len, parts)) <= 1
+
+
+@pytest.mark.parametrize(("fraction", "count"), [(0.2, 5), (0.01, 1), (0.99, 22), (0.5, 12)])
+def test_the_validation_part_is_the_rounded_share_never_none_and_never_all(fraction: float, count: int) -> None:
+    assert len(split(CARS, val_fraction=fraction)) == count
+
+
+def test_a_smaller_share_is_contained_in_a_larger_one() -> None:
+    assert keep_fraction(CARS, 0.1, 0) < keep_fraction(CARS, 0.5, 0) < keep_fraction(CARS, 1.0, 0) == set(CARS)
+
+
+@pytest.mark.parametrize("fraction", [0, -0.5, 1.01])
+def test_a_sample_fraction_that_is_no_share_is_refused(fraction: float) -> None:
+    with pytest.raises(ValueError, match=rf"data\.sample_fraction is a share .* got {fraction}. Use 1\.0 for all"):
+        keep_fraction(CARS, fraction, 0)
+
+
+@pytest.mark.parametrize(
+    ("groups", "settings", "message"),
+    [
+        (["car"] * 16, {}, "at least 2 groups; the only group is 'car'"),
+        ([], {}, "at least 2 groups; there are no samples"),
+        (CARS, {"val_fraction": 0}, r"data\.val_fraction is a share .* got 0. Use 0\.2"),
+        (CARS, {"val_fraction": 1.0}, r"data\.val_fraction is a share .* got 1\.0"),
+        (CARS, {"folds": 5}, r"data\.folds stands alone.*Add data\.fold=0"),
+        (CARS, {"fold": 1}, r"data\.fold stands alone.*Add data\.folds=5"),
+        (CARS, {"folds": 24, "fold": 0}, r"data\.folds=24 does not fit 23 groups: use 2 to 23"),
+        (CARS, {"folds": 1, "fold": 0}, r"data\.folds=1 does not fit"),
+        (CARS, {"folds": 5, "fold": 5}, r"data\.fold=5 is none of the 5 folds: use 0 to 4"),
+        (CARS, {"folds": 5, "fold": -1}, r"data\.fold=-1 is none"),
+    ],
+)
+def test_numbers_that_describe_no_split_are_refused(
+    groups: list[str], settings: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        split(groups, **settings)
