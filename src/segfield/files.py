@@ -4,10 +4,13 @@ Below every other room, like spatial; knows the standard library only.
 """
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextlib.contextmanager
@@ -16,18 +19,36 @@ def whole(path: str | Path) -> Iterator[BinaryIO]:
 
     The content is on the disk (fsync) before the name changes hands. After an error the temporary file is gone
     and `path` is what it was.
+
+    Raises:
+        OSError: if the disk is full or the folder cannot be written; the message names the file.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with _naming(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say which file could not be written, and what to do where there is no room."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        # torch.save runs into a second error, about its own format, while it handles the first.
+        cause = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(cause, OSError) or cause.errno not in _NO_ROOM:
+            raise
+        reason = f"{cause.strerror}: {path} cannot be written. Make room, then give the same command again."
+        raise OSError(cause.errno, reason) from error
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -40,9 +61,13 @@ def append_lines(path: str | Path, lines: list[str]) -> None:
     """Append complete lines with one write.
 
     A line that a kill cut short is ended first, so that it never runs into the next one.
+
+    Raises:
+        OSError: as whole(); some of the lines may then be there.
     """
+    path = Path(path)
     data = "".join(f"{line}\n" for line in lines).encode()
-    with Path(path).open("ab+") as file:
+    with _naming(path), path.open("ab+") as file:
         if file.tell():
             file.seek(-1, os.SEEK_END)
             if file.read(1) != b"\n":

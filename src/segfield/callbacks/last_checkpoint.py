@@ -10,6 +10,7 @@ from typing import Any, final
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
+from pytorch_lightning.trainer.states import TrainerFn
 
 
 @final
@@ -31,9 +32,12 @@ class LastCheckpoint(Checkpoint):
 
     def save(self, trainer: pl.Trainer) -> None:
         """Save now. Call it in on_train_batch_start of the batch that opens a step, or in on_train_epoch_start."""
-        if trainer.global_step not in (0, self._saved_at):
-            self._saved_at = trainer.global_step
-            trainer.save_checkpoint(self.path)
+        if trainer.global_step in (0, self._saved_at):
+            return
+        for logger in trainer.loggers:
+            logger.save()  # what is queued for TensorBoard reaches its file before the checkpoint says it is there
+        trainer.save_checkpoint(self.path)
+        self._saved_at = trainer.global_step
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save what the epoch before, its validation included, has left."""
@@ -53,7 +57,7 @@ class LastCheckpoint(Checkpoint):
         """Rewrite the loop's counters to a state from which Lightning restarts correctly, and say where that is.
 
         Without the rewrite a whole epoch vanishes silently at some of the points. best.ckpt, saved during
-        validation, is left as it is.
+        validation, is left as it is, and gets no position.
         """
         loop = checkpoint["loops"]["fit_loop"] = copy.deepcopy(checkpoint["loops"]["fit_loop"])
         batches, epochs = loop["epoch_loop.batch_progress"], loop["epoch_progress"]
@@ -64,18 +68,31 @@ class LastCheckpoint(Checkpoint):
                 batches[counter]["completed"] -= 1
             batches["is_last_batch"] = False
             loop["epoch_loop.state_dict"]["_batches_that_stepped"] -= 1
-        elif epochs["current"]["ready"] == epochs["current"]["processed"] + 1:  # on_train_epoch_start
+        elif epochs["current"]["ready"] == epochs["current"]["started"] + 1:  # on_train_epoch_start
             for counter in ("current", "total"):
                 epochs[counter]["ready"] -= 1
                 epochs[counter]["completed"] -= 1
+        else:
+            return
         done = batches["current"]["ready"] // trainer.accumulate_grad_batches if inside else 0
         checkpoint["position"] = {"epoch": epochs["current"]["processed"], "batches": done}
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Tell the data where the run goes on, and ModelCheckpoint where its folder stands now."""
-        position = checkpoint["position"]
+        """Tell the data where the run goes on, and ModelCheckpoint where its folder stands now.
+
+        Raises:
+            ValueError: if training shall go on from a checkpoint that has no position.
+        """
+        if trainer.state.fn != TrainerFn.FITTING:
+            return
+        position = checkpoint.get("position")
+        if position is None:
+            raise ValueError(
+                "This checkpoint was written inside an epoch (best.ckpt is): it holds weights, not the place where "
+                f"training goes on. Continue from {self.path}."
+            )
         trainer.datamodule.start_at(position["epoch"], position["batches"])  # type: ignore[attr-defined]
         self._saved_at = checkpoint["global_step"]
         for callback in trainer.checkpoint_callbacks:

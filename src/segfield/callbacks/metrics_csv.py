@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import final
 
+import numpy as np
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
@@ -41,7 +42,7 @@ class MetricsCsv(Callback):
         """Write the row."""
         step = trainer.global_step - 1
         values = {
-            name: f"{float(trainer.callback_metrics[name]):.9g}"  # nine digits give every float32 back
+            name: str(np.float32(trainer.callback_metrics[name].item()))  # the shortest that gives the float32 back
             for name in self._names
             if name in trainer.callback_metrics and (self._validated or not name.startswith("val/"))
         }

@@ -21,6 +21,9 @@ class Plateau(Callback):
         patience: epochs without improvement before a reduction.
         min_lr: the learning rate never goes below.
         threshold: relative change that counts as an improvement.
+
+    Raises:
+        ValueError: if the factor is not in (0, 1), or a validation does not give the monitored score.
     """
 
     def __init__(
@@ -32,6 +35,8 @@ class Plateau(Callback):
         min_lr: float = 1e-7,
         threshold: float = 1e-4,
     ) -> None:
+        if not 0 < factor < 1:
+            raise ValueError(f"callbacks.plateau.factor must be in (0, 1) to lower the rate; got {factor}. Use 0.1.")
         self.monitor = monitor
         self._arguments: dict[str, Any] = {
             "mode": mode,
@@ -53,6 +58,12 @@ class Plateau(Callback):
         """Step with the score of this validation."""
         if trainer.sanity_checking or self._scheduler is None:
             return
+        if self.monitor not in trainer.callback_metrics:
+            given = ", ".join(sorted(name for name in trainer.callback_metrics if name.startswith("val/")))
+            raise ValueError(
+                f"callbacks.plateau.monitor={self.monitor} is no score of a validation, which gives {given}. "
+                "Use callbacks.plateau.monitor=val/loss with callbacks.plateau.mode=min."
+            )
         self._scheduler.step(float(trainer.callback_metrics[self.monitor]))
 
     def state_dict(self) -> dict[str, Any]:

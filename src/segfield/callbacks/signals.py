@@ -5,6 +5,7 @@ Lightning's own handling exits with code 0 and saves nothing on SIGTERM.
 
 import logging
 import signal
+import threading
 from types import FrameType
 from typing import Any, final
 
@@ -24,10 +25,15 @@ class SaveOnSignal(Callback):
         self._received = 0
         self._before: dict[int, Any] = {}
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Note the handlers of before: a little later Lightning puts its own in the place of SIGTERM's."""
+        if stage == "fit" and threading.current_thread() is threading.main_thread():  # Python allows no other
+            self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Install the handlers, after Lightning's own."""
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._before[number] = signal.signal(number, self._receive)
+        for number in self._before:
+            signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self._received:
@@ -48,5 +54,13 @@ class SaveOnSignal(Callback):
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give the handlers back that stood before."""
+        self._restore()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Give them back here too: after an error there is no teardown."""
+        self._restore()
+
+    def _restore(self) -> None:
         while self._before:
-            signal.signal(*self._before.popitem())
+            number, handler = self._before.popitem()
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: not Python's

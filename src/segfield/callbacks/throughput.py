@@ -14,7 +14,7 @@ class Throughput(Callback):
     """Log images per second and seconds per optimiser step, both since the epoch's start, validation left out."""
 
     def __init__(self) -> None:
-        self._start = 0.0
+        self._start = self._validation_start = 0.0
         self._images = self._batches = 0
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -24,6 +24,14 @@ class Throughput(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock too where a run goes on inside an epoch, which has no start then."""
         self.on_train_epoch_start(trainer, pl_module)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock for a validation inside an epoch."""
+        self._validation_start = time.perf_counter()
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let the clock run again."""
+        self._start += time.perf_counter() - self._validation_start
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

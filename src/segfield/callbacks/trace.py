@@ -27,27 +27,30 @@ class Trace(Callback):
         self.path, self.block = path, block
         self._rows: list[tuple[int, int, torch.Tensor]] = []
         self._parts: list[torch.Tensor] = []
+        self._step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Cut what lies beyond the checkpoint that the run goes on from."""
         if not Path(self.path).exists():
             write_text(self.path, "epoch,step,loss\n")
-        cut_rows(self.path, "step", trainer.global_step)
+        self._step = trainer.global_step
+        cut_rows(self.path, "step", self._step)
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Note the loss; Lightning has divided it by the number of accumulated batches."""
         self._parts.append(outputs["loss"].detach())
-        if len(self._parts) == trainer.accumulate_grad_batches:
-            self._rows.append((trainer.current_epoch, trainer.global_step - 1, torch.stack(self._parts).sum()))
-            self._parts = []
+        if trainer.global_step != self._step:
+            # Not 1 where limit_train_batches ends an epoch inside a global batch: Lightning steps there all the same.
+            share = trainer.accumulate_grad_batches / len(self._parts)
+            self._rows.append((trainer.current_epoch, self._step, torch.stack(self._parts).sum() * share))
+            self._step, self._parts = trainer.global_step, []
         if len(self._rows) >= self.block:
             self._flush()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the rest of the epoch."""
-        self._parts = []
         self._flush()
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: Any) -> None:
