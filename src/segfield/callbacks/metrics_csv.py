@@ -49,5 +49,6 @@ class MetricsCsv(Callback):
         self._validated = False
         row = [str(trainer.current_epoch), str(step), *(values.get(name, "") for name in self._names)]
         append_lines(self.path, [",".join(row)])
-        scores = "  ".join(f"{name} {float(value):.4g}" for name, value in values.items())
-        _log.info("epoch %d/%s  step %d  %s", trainer.current_epoch + 1, trainer.max_epochs, step + 1, scores)
+        told = ("train/loss", "val/loss", str(pl_module.monitor), TIMES[0])
+        scores = "  ".join(f"{name} {float(values[name]):.4g}" for name in told if name in values)
+        _log.info("epoch %d/%s  %s", trainer.current_epoch + 1, trainer.max_epochs, scores)

@@ -76,6 +76,4 @@ def build_trainer(config: dict[str, Any], callbacks: list[Any], purge_step: int 
             loggers.append(instantiate(node, **purge))
     trainer = instantiate(config["trainer"], _partial_=True)
     bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
-    return trainer(
-        callbacks=callbacks, logger=loggers or False, plugins=[WholeCheckpointIO()], enable_progress_bar=bar
-    )
+    return trainer(callbacks=callbacks, logger=loggers or False, plugins=[WholeCheckpointIO()], enable_progress_bar=bar)

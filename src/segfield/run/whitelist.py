@@ -13,6 +13,7 @@ _SEGFIELD = (
     "segfield.callbacks.metrics_csv.MetricsCsv",
     "segfield.callbacks.panels.Panels",
     "segfield.callbacks.plateau.Plateau",
+    "segfield.callbacks.progress_bar.ProgressBar",
     "segfield.callbacks.signals.SaveOnSignal",
     "segfield.callbacks.throughput.Throughput",
     "segfield.callbacks.trace.Trace",
