@@ -116,6 +116,7 @@ def test_debug_fast_runs_every_model(cli: Cli, only_run: Callable[[], Path], mod
         (["data.batch_size=100"], r"fewer than data\.batch_size=100"),
         (["data.val_fraction=2"], r"data\.val_fraction is a share of the groups"),
         (["task.threshold=7"], r"threshold is a probability.*got 7"),
+        (["trainer.devices=2"], r"trainer\.devices=2 .*one device so far"),
         (["trainer.max_epochs=???"], r"max_epochs"),
         (["data.in_channels=4"], r"data\.in_channels"),
     ],

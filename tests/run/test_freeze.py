@@ -7,7 +7,13 @@ import yaml
 from segfield.run.freeze import freeze, load
 from segfield.run.status import read_status
 
-CONFIG: dict[str, Any] = {"seed": 1, "threads": 2, "data": {"values": {0: 0, 255: 1}}, "optimizer": {"lr": 1e-7}}
+CONFIG: dict[str, Any] = {
+    "seed": 1,
+    "threads": 2,
+    "data": {"values": {0: 0, 255: 1}},
+    "trainer": {"devices": 1},
+    "optimizer": {"lr": 1e-7},
+}
 
 
 def test_a_frozen_config_is_plain_yaml_and_reads_back_as_it_was(tmp_path: Path) -> None:
@@ -34,4 +40,11 @@ def test_another_config_is_refused_with_the_keys_that_differ_and_nothing_changes
 
 def test_a_folder_without_config_is_no_run_folder(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"is no run folder: it has no config\.yaml"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(("content", "message"), [("a: [1", "is no YAML"), ("seed: 1", "is no frozen config")])
+def test_a_damaged_config_is_named(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "config.yaml").write_text(content)
+    with pytest.raises(ValueError, match=message):
         load(tmp_path)

@@ -41,9 +41,18 @@ def build(config: dict[str, Any]) -> Run:
     """Instantiate data, task (with model, loss, metrics, optimiser, scheduler, augmentation) and callbacks.
 
     The seed is set first, so the initial weights are a function of it.
+
+    Raises:
+        ValueError: if a target or its arguments are refused, or more than one device is asked for.
     """
     import pytorch_lightning as pl
 
+    devices, nodes = config["trainer"].get("devices"), config["trainer"].get("num_nodes", 1)
+    if devices != 1 or nodes != 1:  # Lightning would start this script again for each device
+        raise ValueError(
+            f"trainer.devices={devices} trainer.num_nodes={nodes}: a run has one device so far. Use trainer.devices=1, "
+            "and data.batch_size with trainer.accumulate_grad_batches for a large batch."
+        )
     pl.seed_everything(config["seed"], verbose=False)
     data = instantiate(config["data"])
     parts = {

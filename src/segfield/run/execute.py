@@ -47,7 +47,9 @@ def execute(folder: str | Path, placement: Sequence[str] = ()) -> dict[str, Any]
         try:
             _fit(config, status)
         except (KeyboardInterrupt, SystemExit) as stop:
-            code = stop.code if isinstance(stop, SystemExit) and isinstance(stop.code, int) else 130
+            # Before the first step Lightning turns Ctrl-C into exit code 1.
+            code = stop.code if isinstance(stop, SystemExit) and stop.code in (130, 143) else 130
+            assert isinstance(code, int)
             status.update(state="interrupted", reason=f"signal {code - 128}")
             _log.info("interrupted; continue with: python -m segfield execute %s", folder)
             raise SystemExit(code) from stop

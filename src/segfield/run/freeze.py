@@ -18,6 +18,7 @@ def load(folder: str | Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: if the folder is no run folder.
+        ValueError: if its config.yaml is damaged.
     """
     path = Path(folder) / CONFIG
     if not path.exists():
@@ -25,7 +26,12 @@ def load(folder: str | Path) -> dict[str, Any]:
             f"{Path(folder).absolute()} is no run folder: it has no {CONFIG}. Name a folder that train.py made, "
             "for example outputs/unet_small_blobs/<time>."
         )
-    config: dict[str, Any] = yaml.safe_load(path.read_text())
+    try:
+        config = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is no YAML: {error}. Restore it from a copy of the run.") from error
+    if not isinstance(config, dict) or "data" not in config or "trainer" not in config:
+        raise ValueError(f"{path} is no frozen config: it lacks data and trainer. Make one with python train.py.")
     return config
 
 
