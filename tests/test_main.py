@@ -1,5 +1,10 @@
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+
+import pytest
 
 from segfield.__main__ import VERBS
 
@@ -35,3 +40,23 @@ def test_execute_names_a_folder_that_is_no_run(cli: Cli, tmp_path: Any) -> None:
     outcome = cli("segfield", "execute", tmp_path)
     assert outcome.code == 2
     assert "is no run folder" in outcome.err
+
+
+@pytest.mark.slow
+def test_the_verb_prepare_runs_as_a_real_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "segfield", "prepare", "demo", "carvana", "cars", "cars=2", "size=[64,96]"]
+    done = subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True)
+    assert len(list((tmp_path / "cars/train").glob("*_16.jpg"))) == 2
+    assert "python train.py model=unet data=carvana data.root=cars" in done.stdout
+
+
+@pytest.mark.slow
+def test_what_runs_on_a_gpu_is_rehearsed_and_is_said_not_to_run_without_one() -> None:
+    script = Path(__file__).resolve().parents[1] / "experiments/speed/gpu.py"
+    rehearsal = subprocess.run([sys.executable, script, "rehearse"], check=True, capture_output=True, text=True)
+    assert rehearsal.stdout.count("\n| ") == 5
+    import torch
+
+    if not torch.cuda.is_available():
+        done = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True)
+        assert "nothing was run" in done.stdout

@@ -1,6 +1,7 @@
 """`make gpu`: everything that needs a GPU, in one go, within 8 minutes. Now: 2 steps of each model in bf16.
 
-Each model is a real run of train.py; the table goes into docs/measurements.md. Without a GPU it says so and ends.
+Each model is a real run of train.py; the table goes into docs/measurements.md. Without a GPU it says so and ends;
+`python experiments/speed/gpu.py rehearse` does the same on the CPU with tiny images, to see that it would run.
 """
 
 import csv
@@ -16,12 +17,13 @@ PROJECT = Path(__file__).resolve().parents[2]
 MODELS = ("unet_small", "unet", "unet_original", "resnet_unet")
 
 
-def run(model: str, outputs: str) -> str:
+def run(model: str, outputs: str, accelerator: str, side: int) -> str:
     """Train a model for 2 steps in bf16 and return its row of the table."""
     folder = Path(outputs) / model
     command = [
         *(sys.executable, str(PROJECT / "train.py"), f"model={model}", "debug=fast", f"hydra.run.dir={folder}"),
-        *("trainer.accelerator=gpu", "trainer.precision=bf16-mixed", "data.size=[256,256]", "data.batch_size=8"),
+        *(f"trainer.accelerator={accelerator}", "trainer.precision=bf16-mixed"),
+        *(f"data.size=[{side},{side}]", "data.batch_size=8"),
     ]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(PROJECT / "src"), os.environ.get("PYTHONPATH", "")])}
     start = time.monotonic()
@@ -39,12 +41,15 @@ def main() -> int:
     """Run every model; the exit code tells whether all of them trained."""
     import torch
 
-    if not torch.cuda.is_available():
+    rehearsal = sys.argv[1:] == ["rehearse"]
+    if not torch.cuda.is_available() and not rehearsal:
         print("make gpu: torch sees no CUDA device here; nothing was run and nothing is claimed.")
         return 0
-    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, Python {sys.version.split()[0]}")
+    accelerator, side = ("cpu", 32) if rehearsal else ("gpu", 256)
+    name = "rehearsal on the CPU" if rehearsal else torch.cuda.get_device_name()
+    print(f"{name}, torch {torch.__version__}, Python {sys.version.split()[0]}")
     with tempfile.TemporaryDirectory() as outputs:
-        rows = [run(model, outputs) for model in MODELS]
+        rows = [run(model, outputs, accelerator, side) for model in MODELS]
     print("| model | train/loss after 2 steps | s/step (first two) | peak GPU memory [MB] | whole command [s] |")
     print("|---|---|---|---|---|")
     print("\n".join(rows))
