@@ -69,7 +69,7 @@ def test_a_copied_half_trained_folder_continues_on_its_own(cli: Cli, run: Path) 
 def test_the_working_directory_is_the_same_after_an_execution_also_a_failed_one(tmp_path: Path) -> None:
     before = Path.cwd()
     (tmp_path / "config.yaml").write_text("seed: 1\nthreads: 1\ndata: {}\ntrainer: {}\n")
-    with pytest.raises(KeyError):
+    with pytest.raises(ValueError, match="one device so far"):
         execute(tmp_path)
     assert Path.cwd() == before
     assert status(tmp_path)["state"] == "failed"
