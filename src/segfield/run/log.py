@@ -21,6 +21,7 @@ class _Terminal(logging.Handler):
     """Write to the standard error of the moment: a progress bar puts its own in place while it lives."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
         sys.stderr.write(self.format(record) + "\n")
         sys.stderr.flush()
 
