@@ -95,6 +95,19 @@ def test_a_size_that_is_no_height_and_width_is_refused(size: list[int]) -> None:
         listed(size=size)
 
 
+@pytest.mark.parametrize("setting", [{"mean": [0.1, 0.2, 0.3]}, {"std": [0.1, 0.2]}])
+def test_mean_and_std_have_one_number_or_one_per_channel(setting: dict[str, list[float]]) -> None:
+    with pytest.raises(ValueError, match=r"has \d numbers, data\.in_channels is 1\. Give one number"):
+        listed(**setting)
+    assert listed(mean=[0.1]).mean == [0.1]
+
+
+def test_arrays_that_may_not_be_written_are_read_without_a_warning() -> None:
+    target = np.zeros((4, 4), np.float32)
+    target.flags.writeable = False
+    assert torch.equal(listed(target=target).item(0)["target"], torch.zeros(4, 4))
+
+
 def test_an_item_carries_its_id_group_and_index_and_classes_as_int64() -> None:
     item = listed().item(7)
     assert (item["id"], item["group"], item["index"]) == ("07", "g3", 7)

@@ -32,12 +32,9 @@ class LastCheckpoint(Checkpoint):
 
     def save(self, trainer: pl.Trainer) -> None:
         """Save now. Call it in on_train_batch_start of the batch that opens a step, or in on_train_epoch_start."""
-        if trainer.global_step in (0, self._saved_at):
-            return
-        for logger in trainer.loggers:
-            logger.save()  # what is queued for TensorBoard reaches its file before the checkpoint says it is there
-        trainer.save_checkpoint(self.path)
-        self._saved_at = trainer.global_step
+        if trainer.global_step not in (0, self._saved_at):
+            trainer.save_checkpoint(self.path)
+            self._saved_at = trainer.global_step
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save what the epoch before, its validation included, has left."""

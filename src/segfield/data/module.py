@@ -5,6 +5,7 @@ Not here: augmentation (augment.py, on the device), standardisation (task.py, af
 """
 
 import itertools
+import signal
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -72,6 +73,12 @@ class PixelwiseData(pl.LightningDataModule, ABC):
         super().__init__()
         if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
             raise ValueError(f"data.size is [H, W] in pixels, for example data.size=[256,384]; got {self.size}.")
+        for name, value in (("mean", self.mean), ("std", self.std)):
+            if not isinstance(value, int | float) and len(value) != self.in_channels:
+                raise ValueError(
+                    f"data.{name}={list(value)} has {len(value)} numbers, data.in_channels is {self.in_channels}. "
+                    f"Give one number, or one per channel."
+                )
 
     @abstractmethod
     def samples(self) -> list[Sample]:
@@ -148,7 +155,7 @@ class PixelwiseData(pl.LightningDataModule, ABC):
                 f"{sample.id}: image {image.shape[-2:]} and target {target.shape[-2:]} must both have "
                 f"data.size={None if self.size is None else list(self.size)}."
             )
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+        tensors = {name: torch.from_numpy(np.require(array, requirements=["C", "W"])) for name, array in arrays.items()}
         if not tensors["target"].is_floating_point():
             tensors["target"] = tensors["target"].long()
         return {**tensors, "id": sample.id, "group": sample.group, "index": index}
@@ -193,9 +200,15 @@ class PixelwiseData(pl.LightningDataModule, ABC):
             batch_sampler=batches,  # any iterable of lists of indices serves
             num_workers=self.num_workers,
             collate_fn=collate,
+            worker_init_fn=_leave_interrupts,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
         )
+
+
+def _leave_interrupts(worker: int) -> None:
+    """Let a terminal's Ctrl-C, which reaches every process, stop the training process alone: it saves first."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class _Items(Dataset[dict[str, Any]]):

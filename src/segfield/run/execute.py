@@ -54,8 +54,9 @@ def execute(folder: str | Path, placement: Sequence[str] = ()) -> dict[str, Any]
             _log.info("interrupted; continue with: python -m segfield execute %s", folder)
             raise SystemExit(code) from stop
         except BaseException as error:
-            status.update(state="failed", reason=reason(error))
-            _log.debug("failed", exc_info=True)  # to log.txt alone
+            with contextlib.suppress(OSError):  # a full disk must not hide why
+                status.update(state="failed", reason=reason(error))
+                _log.debug("failed", exc_info=True)  # to log.txt alone
             raise
         status.update(state="finished", reason=None)
         _log.info("finished: %s", folder)
@@ -77,11 +78,14 @@ def attempt(folder: str | Path, placement: Sequence[str] = ()) -> int:
         Exit code: 0 finished, 1 failed, 2 not started.
     """
     try:
+        override(load(folder), placement)  # what execute does first: a wrong call starts nothing
+    except (ValueError, OSError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    try:
         execute(folder, placement)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{reason(error)}\n")
-        if read_status(folder)["state"] != "failed":
-            return 2
         sys.stderr.write(f"The run has failed; {Path(folder).absolute() / 'log.txt'} holds the traceback.\n")
         return 1
     return 0

@@ -1,0 +1,184 @@
+"""A tiny run with any callbacks, made as run/execute.py makes one: in its folder, on from its last.ckpt."""
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch import nn
+from torchmetrics import MetricCollection
+
+from segfield.augment import Augmentation
+from segfield.callbacks.last_checkpoint import LastCheckpoint
+from segfield.callbacks.metrics_csv import MetricsCsv
+from segfield.callbacks.panels import Panels
+from segfield.callbacks.plateau import Plateau
+from segfield.callbacks.signals import SaveOnSignal
+from segfield.callbacks.throughput import Throughput
+from segfield.callbacks.trace import Trace
+from segfield.data.blobs import Blobs
+from segfield.losses import BCEDice
+from segfield.metrics import Dice, IoU
+from segfield.models.unet import UNet
+from segfield.run.checkpoint_io import WholeCheckpointIO
+from segfield.task import PixelwiseTask
+
+LAST = Path("checkpoints/last.ckpt")
+
+
+def _fit(
+    folder: Path,
+    callbacks: Callable[[], list[Callback]],
+    *,
+    data: pl.LightningDataModule | None = None,
+    network: Callable[[], nn.Module] | None = None,
+    scheduler: Callable[[torch.optim.Optimizer], Any] | None = None,
+    scheduler_interval: Any = "epoch",
+    tensorboard: bool = False,
+    workers: int = 0,
+    batch_size: int = 4,
+    **changes: Any,
+) -> pl.Trainer:
+    """Train on 12 images, validate on 3, flips and dropout on; final.pt then holds the end, bit for bit."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with contextlib.chdir(folder):
+        torch.set_num_threads(1)
+        pl.seed_everything(3, verbose=False)
+        task = PixelwiseTask(
+            model=UNet(3, 1, width=4, depth=2, dropout=0.3) if network is None else network(),
+            loss=BCEDice(),
+            metrics=MetricCollection({"dice": Dice(), "iou": IoU()}, compute_groups=False),
+            optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=0.01),
+            scheduler=scheduler,
+            scheduler_interval=scheduler_interval,
+            augmentation=Augmentation(0.5, 0.5),
+            activation=nn.Sigmoid(),
+            monitor="val/dice",
+            mode="max",
+            mean=0.5,
+            std=0.25,
+            seed=3,
+        )
+        trainer = _trainer(callbacks(), tensorboard, changes)
+        trainer.fit(
+            task,
+            datamodule=data
+            or Blobs(in_channels=3, length=15, size=[32, 32], batch_size=batch_size, num_workers=workers, seed=3),
+            ckpt_path=LAST if LAST.exists() else None,
+            weights_only=True,
+        )
+        torch.save(_end_of(trainer), "final.pt")
+    return trainer
+
+
+def _trainer(callbacks: list[Callback], tensorboard: bool, changes: dict[str, Any]) -> pl.Trainer:
+    loggers = []
+    if tensorboard:
+        # As in execute: the first step that is written again, from the second start on.
+        step = torch.load(LAST, weights_only=True)["global_step"] if LAST.exists() else 0
+        purge = step if Path("tensorboard").exists() else None
+        loggers = [TensorBoardLogger(".", "tensorboard", "", default_hp_metric=False, purge_step=purge)]
+    arguments: dict[str, Any] = {
+        "max_epochs": 2,
+        "log_every_n_steps": 1,
+        "num_sanity_val_steps": 0,
+        "logger": loggers or False,
+        "enable_progress_bar": False,
+        "enable_checkpointing": any(isinstance(item, LastCheckpoint | ModelCheckpoint) for item in callbacks),
+    }
+    return pl.Trainer(
+        accelerator="cpu",
+        callbacks=callbacks,
+        plugins=[WholeCheckpointIO()],
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+        default_root_dir=".",
+        **{**arguments, **changes},
+    )
+
+
+def _end_of(trainer: pl.Trainer) -> dict[str, Any]:
+    """Collect what an undisturbed run and a continued one must have in common when they are over."""
+    loop = trainer.fit_loop.epoch_loop
+    states = {type(callback).__name__: callback.state_dict() for callback in trainer.callbacks}  # type: ignore[attr-defined]
+    for state in states.values():  # a copied folder stands elsewhere; Lightning does not restore current_score
+        for name in ("dirpath", "best_model_path", "kth_best_model_path", "best_k_models", "current_score"):
+            state.pop(name, None)
+    return {
+        "weights": trainer.lightning_module.state_dict(),
+        "optimizer": trainer.optimizers[0].state_dict(),
+        "schedulers": [config.scheduler.state_dict() for config in trainer.lr_scheduler_configs],
+        "callbacks": states,
+        "counters": [trainer.global_step, trainer.current_epoch, loop._batches_that_stepped, loop.total_batch_idx],
+    }
+
+
+@pytest.fixture
+def fit() -> Callable[..., pl.Trainer]:
+    """Train in a folder: fit(folder, callbacks, **what is not the default)."""
+    return _fit
+
+
+@pytest.fixture
+def all_callbacks() -> Callable[..., Callable[[], list[Callback]]]:
+    """Make new callbacks in the order of conf/callbacks/default.yaml, with a plateau that reacts soon."""
+
+    def make(every_n_steps: int | None = None) -> Callable[[], list[Callback]]:
+        return lambda: [
+            Throughput(),
+            Panels(samples=2),
+            Trace(),
+            MetricsCsv(),
+            SaveOnSignal(),
+            ModelCheckpoint(
+                "checkpoints",
+                "best",
+                monitor="val/dice",
+                mode="max",
+                enable_version_counter=False,
+                save_on_train_epoch_end=False,
+            ),
+            LastCheckpoint(every_n_steps=every_n_steps),
+            Plateau("val/dice", "max", factor=0.5, patience=0, threshold=0.5),
+        ]
+
+    return make
+
+
+@pytest.fixture
+def forked(tmp_path: Path) -> Callable[[Callable[[], object]], tuple[int, str]]:
+    """Do some work in a child process: its exit code, negative for the signal that ended it, and what it said."""
+
+    def call(work: Callable[[], object]) -> tuple[int, str]:
+        log = tmp_path / "child.txt"
+        log.unlink(missing_ok=True)
+        sys.stdout.flush()
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                out = os.open(log, os.O_CREAT | os.O_WRONLY)
+                os.dup2(out, 1)
+                os.dup2(out, 2)
+                sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+                work()
+                code = 0
+            except SystemExit as stop:
+                code = stop.code if isinstance(stop.code, int) else 1
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return code, log.read_text() if log.exists() else ""
+
+    return call

@@ -1,0 +1,25 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+
+from segfield.callbacks.progress_bar import ProgressBar
+from segfield.callbacks.throughput import Throughput
+
+pytestmark = [
+    # A guess about speed; the data here are drawn in no time.
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    # On purpose: what happens on the device is the task's, see task.py.
+    pytest.mark.filterwarnings("ignore:You have overridden `on_after_batch_transfer`"),
+    # Lightning 2.6.6 with torch 2.15, in every transfer of a batch.
+    pytest.mark.filterwarnings("ignore:.*isinstance\\(treespec, LeafSpec\\)"),
+]
+
+
+def test_the_bar_shows_loss_dice_and_images_per_second(fit: Callable[..., pl.Trainer], tmp_path: Path) -> None:
+    bar = ProgressBar()
+    trainer = fit(tmp_path, lambda: [Throughput(), bar], enable_progress_bar=True, tensorboard=True)
+    shown = bar.get_metrics(trainer, trainer.lightning_module)
+    assert set(shown) == {"loss", "dice", "images/s"}
+    assert shown["dice"] == pytest.approx(float(trainer.callback_metrics["val/dice"]), abs=1e-3)
