@@ -3,6 +3,7 @@
 import sys
 
 from segfield.run.execute import attempt
+from segfield.run.placement import share_cores
 
 USAGE = "usage: python -m segfield execute <run folder> [placement key=value ...]\n"
 
@@ -12,4 +13,5 @@ def main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help") or "=" in arguments[0]:
         (sys.stdout if arguments[:1] in (["-h"], ["--help"]) else sys.stderr).write(USAGE)
         return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
+    share_cores()
     return attempt(arguments[0], arguments[1:])

@@ -15,6 +15,7 @@ from segfield.run import launcher, placement
 
 def register() -> None:
     """Make the resolvers and the launcher known to Hydra; call it before hydra.main."""
+    placement.share_cores()
     OmegaConf.register_resolver("outputs", lambda: str(placement.outputs()), replace=True)
     OmegaConf.register_resolver("cores", placement.cores, replace=True)
     Plugins.instance().register(launcher.ProcessesLauncher)

@@ -37,6 +37,15 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def share_cores() -> None:
+    """Let OpenMP's waiting threads sleep instead of spin; call it before torch is imported.
+
+    Beside other work on the same cores (a sweep, a second user) a step then takes a fraction of the time
+    (experiments/speed/contention.py); the environment's own OMP_WAIT_POLICY wins. Results keep their bits.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
 def leaves(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Yield (dotted key, value) of every leaf of nested mappings; a list is a leaf, unless it holds mappings."""
     if isinstance(config, dict) and config:
