@@ -1,4 +1,4 @@
-"""A training step beside one busy process, with OpenMP's waiting threads spinning against sleeping (the default of runs).
+"""A training step beside one busy process: OpenMP's waiting threads spinning against sleeping, as runs let them.
 
 python experiments/speed/contention.py
 """
