@@ -5,10 +5,15 @@ python train.py model=unet data=carvana data.root=<folder>
 The only Hydra program of the project. It imports torch nowhere at the top: --help and --cfg answer at once.
 """
 
-import hydra
-from omegaconf import DictConfig
+import sys
 
-from segfield.run import compose
+try:
+    import hydra
+    from omegaconf import DictConfig
+
+    from segfield.run import compose
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}. Set up once with `make setup`, then type: source .venv/bin/activate (in the project's folder)")
 
 compose.register()
 

@@ -91,7 +91,7 @@ def test_ids_that_stand_twice_are_refused() -> None:
 
 @pytest.mark.parametrize("size", [[128], [128, 0], [1, 2, 3]])
 def test_a_size_that_is_no_height_and_width_is_refused(size: list[int]) -> None:
-    with pytest.raises(ValueError, match=r"data\.size is \[H, W\] in pixels, for example data\.size=\[256,384\]; got"):
+    with pytest.raises(ValueError, match=r"data\.size is \[H,W\] in pixels, for example data\.size=\[256,384\]; got"):
         listed(size=size)
 
 

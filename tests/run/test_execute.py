@@ -17,6 +17,7 @@ import torch
 import yaml
 
 from segfield.run.execute import execute, reason
+from segfield.run.lock import locked
 
 Cli = Callable[..., Any]
 TINY = ("debug=fast", "data.size=[32,32]", "data.length=10", "threads=1")
@@ -147,19 +148,32 @@ def test_a_signal_saves_and_leaves_with_its_code_and_the_run_can_be_continued(
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == code, (tmp_path / "err").read_text()
     stopped = status(folder)
     assert stopped["state"] == "interrupted"
+    assert stopped["step"] > 0
     saved = torch.load(folder / "checkpoints/last.ckpt", weights_only=True)["global_step"]
-    assert (folder / "trace.csv").read_text().count("\n") == saved + 1
+    assert (folder / "trace.csv").read_text().count("\n") == saved + 1 == stopped["step"] + 1
     assert "continue with: python -m segfield execute" in (tmp_path / "err").read_text()
     assert cli("segfield", "execute", folder).code == 0
     steps = [row.split(",")[1] for row in (folder / "trace.csv").read_text().splitlines()[1:]]
     assert steps == [str(step) for step in range(30)]
 
 
+def test_a_folder_that_a_live_process_executes_is_refused_and_left_alone(cli: Cli, run: Path) -> None:
+    folder = planned(run, "busy")
+    with locked(folder):
+        before = {path: path.read_bytes() for path in folder.iterdir()}
+        outcome = cli("segfield", "execute", folder)
+        assert {path: path.read_bytes() for path in folder.iterdir()} == before
+    assert outcome.code == 2
+    assert "is being executed already, by" in outcome.err
+    assert f'"pid": {os.getpid()}' in outcome.err
+    assert cli("segfield", "execute", folder).code == 0
+
+
 def test_a_key_that_is_no_placement_is_refused_and_nothing_is_written(cli: Cli, run: Path) -> None:
     before = sorted(run.rglob("*"))
     outcome = cli("segfield", "execute", run, "optimizer.lr=1")
     assert outcome.code == 2
-    assert "optimizer.lr says what is computed" in outcome.err
+    assert "optimizer.lr is no placement" in outcome.err
     assert sorted(run.rglob("*")) == before
 
 

@@ -20,7 +20,7 @@ def test_a_placement_key_can_be_given_again_at_execution() -> None:
 
 
 def test_any_other_key_is_refused_at_execution() -> None:
-    with pytest.raises(ValueError, match=r"trainer\.max_epochs says what is computed.*threads"):
+    with pytest.raises(ValueError, match=r"trainer\.max_epochs is no placement.*threads"):
         placement.override(CONFIG, ["trainer.max_epochs=9"])
 
 
@@ -62,3 +62,8 @@ def test_outputs_go_to_the_project_unless_the_environment_names_a_place(monkeypa
     assert placement.outputs() == Path(__file__).resolve().parents[2] / "outputs"
     monkeypatch.setenv("SEGFIELD_OUTPUTS", "/disk/runs")
     assert placement.outputs() == Path("/disk/runs")
+
+
+def test_a_misspelt_placement_key_gets_a_suggestion() -> None:
+    with pytest.raises(ValueError, match=r"thread is no placement \(did you mean threads\?\)"):
+        placement.override(CONFIG, ["thread=4"])

@@ -30,7 +30,7 @@ def test_what_is_not_listed_is_refused_also_inside_and_as_a_partial(node: dict[s
 
 
 def test_a_config_cannot_widen_the_whitelist() -> None:
-    with pytest.raises(ValueError, match="_execution_whitelist_"):
+    with pytest.raises(ValueError, match="whitelist"):
         instantiate({"_target_": "os.getcwd", "child": {"_target_": "os.getcwd", "_execution_whitelist_": ["os.*"]}})
 
 
@@ -44,4 +44,15 @@ def test_a_class_of_the_users_own_is_allowed_by_the_environment(monkeypatch: pyt
 def test_the_environment_cannot_allow_a_whole_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEGFIELD_ALLOW", "torch.*")
     with pytest.raises(ValueError, match=r"takes exact names.*found 'torch\.\*'"):
+        whitelist.allowed()
+
+
+def test_a_misspelt_class_gets_a_suggestion() -> None:
+    with pytest.raises(ValueError, match=r"did you mean segfield\.models\.unet\.UNet\?"):
+        instantiate({"_target_": "segfield.models.unet.UNnet"})
+
+
+def test_a_class_of_the_users_own_that_cannot_be_imported_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGFIELD_ALLOW", "nowhere.Mine")
+    with pytest.raises(ValueError, match=r"SEGFIELD_ALLOW names nowhere\.Mine, but: .*PYTHONPATH"):
         whitelist.allowed()

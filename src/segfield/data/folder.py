@@ -166,7 +166,7 @@ def _classes(values: Mapping[int, int] | None) -> dict[int, int] | None:
         return None
     try:
         classes = {int(value): int(label) for value, label in values.items()}
-    except (TypeError, ValueError) as error:
+    except (AttributeError, TypeError, ValueError) as error:
         raise ValueError(
             f"data.values={values} must map whole numbers to classes. Use 'data.values={{0: 0, 255: 1}}'."
         ) from error

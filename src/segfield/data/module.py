@@ -71,8 +71,8 @@ class PixelwiseData(pl.LightningDataModule, ABC):
 
     def __post_init__(self) -> None:
         super().__init__()
-        if self.size is not None and (len(self.size) != 2 or min(self.size) < 1):
-            raise ValueError(f"data.size is [H, W] in pixels, for example data.size=[256,384]; got {self.size}.")
+        if self.size is not None and not _is_size(self.size):
+            raise ValueError(f"data.size is [H,W] in pixels, for example data.size=[256,384]; got {self.size}.")
         for name, value in (("mean", self.mean), ("std", self.std)):
             if not isinstance(value, int | float) and len(value) != self.in_channels:
                 raise ValueError(
@@ -204,6 +204,10 @@ class PixelwiseData(pl.LightningDataModule, ABC):
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
         )
+
+
+def _is_size(size: object) -> bool:
+    return isinstance(size, list | tuple) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)
 
 
 def _leave_interrupts(worker: int) -> None:

@@ -16,7 +16,7 @@ def shuffled_groups(groups: Sequence[str], seed: int) -> list[str]:
 
 
 def keep_fraction(groups: Sequence[str], fraction: float, seed: int) -> set[str]:
-    """Choose whole groups: the first ceil(fraction x groups) in the hashed order.
+    """Choose whole groups: the first ceil(fraction x groups), at least two, in the hashed order.
 
     Raises:
         ValueError: if fraction is not in (0, 1].
@@ -24,7 +24,7 @@ def keep_fraction(groups: Sequence[str], fraction: float, seed: int) -> set[str]
     if not 0 < fraction <= 1:
         raise ValueError(f"data.sample_fraction is a share of the groups in (0, 1]; got {fraction}. Use 1.0 for all.")
     order = shuffled_groups(groups, seed)
-    return set(order[: math.ceil(fraction * len(order))])
+    return set(order[: max(2, math.ceil(fraction * len(order)))])
 
 
 def validation_groups(

@@ -1,5 +1,6 @@
 """Frozen config -> objects. The only place that instantiates, and only what whitelist.py lists."""
 
+import difflib
 import sys
 from dataclasses import dataclass
 from typing import Any
@@ -31,9 +32,12 @@ def instantiate(node: dict[str, Any], **overrides: Any) -> Any:
         cause = error.__cause__
         if isinstance(cause, ValueError | FileNotFoundError | TypeError):
             raise ValueError(str(cause)) from error
+        target = str(node.get("_target_"))
+        near = difflib.get_close_matches(target, allowed(), n=1)
         raise ValueError(
-            f"{error}\nA config names only the classes of src/segfield/run/whitelist.py; "
-            "allow one of your own with SEGFIELD_ALLOW=pkg.Class."
+            f"{str(error).splitlines()[0]} A config names only the classes of src/segfield/run/whitelist.py"
+            f"{f'; did you mean {near[0]}?' if near and near[0] != target else '.'} "
+            "Allow a class of your own with SEGFIELD_ALLOW=pkg.Class."
         ) from error
 
 

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from segfield.run.build import Run, build
+from segfield.run.build import Run, build, instantiate
 from segfield.run.placement import leaves, located
 
 # Weights, gradients' two moments (Adam), and the copy that is written beside before it takes the old one's place.
@@ -56,7 +56,60 @@ def _objects(config: dict[str, Any], folder: Path) -> list[str]:
         run = build(located(config))
     except (ValueError, TypeError) as error:
         return [str(error)]
-    return [*_optimizer(run), *_data(run), *_room(run, folder)]
+    return [
+        *_threads(config),
+        *_monitor(run),
+        *_trainer(config),
+        *_optimizer(run),
+        *_data(run, config["trainer"].get("accumulate_grad_batches", 1)),
+        *_network(run),
+        *_room(run, folder),
+    ]
+
+
+def _threads(config: dict[str, Any]) -> list[str]:
+    if isinstance(config["threads"], int) and config["threads"] > 0:
+        return []
+    return [f"threads={config['threads']} must be a number of processor cores, 1 or more. Use threads=1."]
+
+
+def _monitor(run: Run) -> list[str]:
+    names = run.task.logged_names()
+    if run.task.monitor in names:
+        return []
+    return [f"task.monitor={run.task.monitor} is no score of this task: use one of {', '.join(names)}."]
+
+
+def _trainer(config: dict[str, Any]) -> list[str]:
+    """Make a Trainer without callbacks and loggers, for what Lightning says of its arguments."""
+    try:
+        trainer = instantiate(config["trainer"], _partial_=True)(
+            logger=False, enable_checkpointing=False, enable_progress_bar=False
+        )
+        if not isinstance(trainer.max_epochs, int) or trainer.max_epochs < 1:
+            return [f"trainer.max_epochs={trainer.max_epochs} must be a number of epochs, 1 or more."]
+    except Exception as error:  # Lightning's exceptions have no base of their own
+        return [f"trainer: {error or type(error).__name__}. See conf/trainer/default.yaml for its keys."]
+    return []
+
+
+def _network(run: Run) -> list[str]:
+    """Find the size of the logits of one image without computing them: on torch's meta device."""
+    import copy
+
+    import torch
+
+    height, width = run.data.size or (256, 256)
+    network = copy.deepcopy(run.task.model).to("meta").eval()
+    try:
+        with torch.no_grad():
+            logits = network(torch.empty(1, run.data.in_channels, height, width, device="meta"))
+    except ValueError as error:
+        return [str(error)] if run.data.size else []
+    if logits.shape[1] != run.data.out_channels:
+        channels = run.data.out_channels
+        return [f"The network gives {logits.shape[1]} channels, data.out_channels is {channels}: use one number."]
+    return []
 
 
 def _optimizer(run: Run) -> list[str]:
@@ -67,13 +120,13 @@ def _optimizer(run: Run) -> list[str]:
     return []
 
 
-def _data(run: Run) -> list[str]:
+def _data(run: Run, accumulate: int) -> list[str]:
     """List and split the data, and read one sample of each part."""
     from segfield.data.sampler import EpochBatches
 
     try:
         run.data.setup()
-        EpochBatches(run.data.indices("train"), run.data.batch_size)
+        EpochBatches(run.data.indices("train"), run.data.batch_size, accumulate=accumulate)
         for part in ("train", "val"):
             run.data.item(run.data.indices(part)[0])
     except (ValueError, OSError) as error:

@@ -58,6 +58,9 @@ def run(composed: DictConfig) -> None:
     folder = Path(hydra_config.hydra.runtime.output_dir)
     try:
         plan(composed, hydra_config, folder)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted before the run was frozen\n")
+        sys.exit(130)
     except ValueError as error:
         sys.stderr.write(f"This run cannot start:\n{error}\n")
         sys.exit(2)

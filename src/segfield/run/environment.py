@@ -60,9 +60,12 @@ def record(config: dict[str, Any], step: int) -> None:
 
 
 def _command() -> str:
-    """Return the command line; the run folder's own place, which may change, becomes a dot."""
-    words = [Path(sys.argv[0]).name, *sys.argv[1:]]
-    return shlex.join("." if word.endswith(Path.cwd().name) else word for word in words)
+    """Return the command line; the run folder's own place, which may change, is left out."""
+    program = Path(sys.argv[0])
+    first = ["python", "-m", "segfield"] if program.name == "__main__.py" else ["python", program.name]
+    folder = Path.cwd().name
+    words = ["<run folder>" if word.rstrip("/").endswith(folder) else word for word in sys.argv[1:]]
+    return " ".join([*first, *(word if word == "<run folder>" else shlex.quote(word) for word in words)])
 
 
 def _versions() -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 from segfield.files import clear_temporaries, write_text
 from segfield.run import environment
 from segfield.run.freeze import load
+from segfield.run.lock import LockedError, locked
 from segfield.run.log import logged, quiet_lightning
 from segfield.run.placement import located, override
 from segfield.run.status import Status, read_status
@@ -32,14 +33,15 @@ def execute(folder: str | Path, placement: Sequence[str] = ()) -> dict[str, Any]
 
     Raises:
         FileNotFoundError: if there is no frozen config.
+        LockedError: if a live process executes the folder.
         ValueError: if a key is no placement key.
         SystemExit: 130 or 143 after SIGINT or SIGTERM, with last.ckpt saved.
         Exception: whatever ended the run; status.json then says "failed" and why, log.txt holds the traceback.
     """
     folder = Path(folder).absolute()
-    config = override(load(folder), placement)
-    before = read_status(folder)
-    with contextlib.chdir(folder), logged("log.txt"):
+    config = located(override(load(folder), placement))
+    with locked(folder), contextlib.chdir(folder), logged("log.txt"):
+        before = read_status(folder)
         if before["state"] == "finished":
             _log.info("%s is finished already; nothing to do", folder)
             return before
@@ -84,6 +86,9 @@ def attempt(folder: str | Path, placement: Sequence[str] = ()) -> int:
         return 2
     try:
         execute(folder, placement)
+    except LockedError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{reason(error)}\n")
         sys.stderr.write(f"The run has failed; {Path(folder).absolute() / 'log.txt'} holds the traceback.\n")
@@ -105,7 +110,7 @@ def _fit(config: dict[str, Any], status: Status) -> None:
     if LAST.exists():
         step = torch.load(LAST, map_location="cpu", weights_only=True, mmap=True)["global_step"]
         _log.info("continuing from step %d", step)
-    run = build(located(config))
+    run = build(config)
     run.data.setup()
     _write_split(run.data.split_table())
     environment.record(config, step)

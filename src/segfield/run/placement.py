@@ -4,6 +4,7 @@ They are frozen like the others, may be given again at execution, and never coun
 """
 
 import copy
+import difflib
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -88,9 +89,11 @@ def override(config: dict[str, Any], assignments: Sequence[str]) -> dict[str, An
         if not equals:
             raise ValueError(f"Expected key=value after the folder, found {assignment!r}: for example threads=4.")
         if key not in KEYS:
+            near = difflib.get_close_matches(key, KEYS, n=1)
             raise ValueError(
-                f"{key} says what is computed and is frozen in the run's config.yaml; execute changes only where: "
-                f"{', '.join(KEYS)}. For another experiment start a new run: python train.py ... {assignment}"
+                f"{key} is no placement{f' (did you mean {near[0]}?)' if near else ''}. What is computed is frozen in "
+                f"the run's config.yaml; execute changes only where: {', '.join(KEYS)}. For another experiment start a "
+                f"new run: python train.py ... {assignment}"
             )
         *parents, last = key.split(".")
         node = config

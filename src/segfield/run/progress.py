@@ -1,5 +1,6 @@
 """Keeps status.json up to date while a run trains."""
 
+import contextlib
 from typing import final
 
 import pytorch_lightning as pl
@@ -18,6 +19,11 @@ class Progress(Callback):
 
     def __init__(self, status: Status) -> None:
         self._status = status
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Write how far an interrupted or failed run came; a full disk must not hide why it ended."""
+        with contextlib.suppress(OSError):
+            self._status.update(epoch=trainer.current_epoch, step=trainer.global_step)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the number of epochs and steps that are over."""

@@ -111,7 +111,13 @@ LISTED = (*_SEGFIELD, *_LIGHTNING, *_TORCH, *_TORCHMETRICS)
 def _canonical(name: str) -> str:
     """Return where a re-exported class really lives: Hydra looks callable instances (modules) up by that name."""
     module, _, attribute = name.rpartition(".")
-    found = getattr(importlib.import_module(module), attribute)
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(
+            f"SEGFIELD_ALLOW names {name}, but: {error}. Put the folder of the module on PYTHONPATH, and give both "
+            "variables again when the run is continued."
+        ) from error
     return f"{found.__module__}.{found.__qualname__}"
 
 

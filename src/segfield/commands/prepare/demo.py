@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _parse(arguments: list[str]) -> tuple[Path, dict[str, Any]]:
-    if len(arguments) < 2 or arguments[0] != "carvana" or "=" in arguments[1]:
+    if len(arguments) < 2 or arguments[0] != "carvana" or "=" in arguments[1] or arguments[1].startswith("-"):
         raise ValueError(f"expected: carvana <folder>; got: {' '.join(arguments) or 'nothing'}")
     options: dict[str, Any] = {}
     for argument in arguments[2:]:
@@ -48,4 +48,4 @@ def _parse(arguments: list[str]) -> tuple[Path, dict[str, Any]]:
             options[key] = yaml.safe_load(value)
         except yaml.YAMLError as error:
             raise ValueError(f"{argument!r} cannot be read: {key}={_KEYS[key]} for example") from error
-    return Path(arguments[1]), options
+    return Path(arguments[1]).expanduser(), options
