@@ -20,6 +20,8 @@ TINY = ("debug=fast", "data.size=[32,32]", "data.length=10", "threads=1")
 def test_one_command_makes_a_run_folder_with_everything_in_it(cli: Cli, only_run: Callable[[], Path]) -> None:
     outcome = cli("train.py", *TINY, "trainer.max_epochs=2")
     assert outcome.code == 0, outcome.err
+    assert "GPU available" not in outcome.err
+    assert "Tip" not in outcome.err
     folder = only_run()
     assert folder.parent.name == "unet_small_blobs"
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
@@ -127,6 +129,10 @@ def test_debug_fast_runs_every_model(cli: Cli, only_run: Callable[[], Path], mod
         (["data.size=[100.5,64]"], r"data\.size is \[H,W\] in pixels"),
         (["trainer.accumulate_grad_batches=3"], r"data\.batch_size=2 is the global batch"),
         (["data.sample_fraction=0"], r"data\.sample_fraction is a share"),
+        (["callbacks.best.monitor=val/dicee"], r"ModelCheckpoint\.monitor=val/dicee is no score of this task"),
+        (["trainer.limit_train_batches=0"], r"trains nothing"),
+        (["task.mode=maximum"], r"maximum"),
+        (["data.val_fraction=abc"], r"abc|str"),
         (["trainer.max_epochs=???"], r"max_epochs"),
         (["data.in_channels=4"], r"data\.in_channels"),
     ],

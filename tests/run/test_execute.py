@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from segfield.run.execute import execute, reason
 from segfield.run.lock import locked
@@ -160,13 +161,50 @@ def test_a_signal_saves_and_leaves_with_its_code_and_the_run_can_be_continued(
 def test_a_folder_that_a_live_process_executes_is_refused_and_left_alone(cli: Cli, run: Path) -> None:
     folder = planned(run, "busy")
     with locked(folder):
-        before = {path: path.read_bytes() for path in folder.iterdir()}
+        before = sorted(folder.iterdir())
         outcome = cli("segfield", "execute", folder)
-        assert {path: path.read_bytes() for path in folder.iterdir()} == before
+        assert sorted(folder.iterdir()) == before  # lock.json is not read here: closing it would give the lock back
     assert outcome.code == 2
     assert "is being executed already, by" in outcome.err
     assert f'"pid": {os.getpid()}' in outcome.err
     assert cli("segfield", "execute", folder).code == 0
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "place"),
+    [
+        ("callbacks", "trace", {"_target_": "segfield.callbacks.trace.Trace", "path": "OUT/trace.csv"}),
+        ("callbacks", "best", {"_target_": "pytorch_lightning.callbacks.ModelCheckpoint", "_args_": ["OUT/best"]}),
+        ("logger", "csv", {"_target_": "pytorch_lightning.loggers.CSVLogger", "save_dir": "file://OUT"}),
+        ("callbacks", "trace", {"_target_": "segfield.callbacks.trace.Trace", "path": "${oc.env:HOME}/trace.csv"}),
+    ],
+)
+def test_a_config_that_writes_outside_its_folder_or_reads_the_environment_is_refused(
+    cli: Cli, run: Path, tmp_path: Path, group: str, name: str, place: dict[str, Any]
+) -> None:
+    outside = tmp_path / "outside"
+    folder = planned(run, "evil", **{f"{group}__{name}": json.loads(json.dumps(place).replace("OUT", str(outside)))})
+    outcome = cli("segfield", "execute", folder)
+    assert outcome.code == 2
+    assert "leads out of the run folder" in outcome.err or "is an interpolation" in outcome.err
+    assert not outside.exists()
+    assert sorted(path.name for path in folder.iterdir()) == ["config.yaml"]
+
+
+def test_a_continued_run_writes_no_point_of_tensorboard_twice(cli: Cli, run: Path) -> None:
+    folder = planned(run, "twice", trainer__max_epochs=4)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["trainer"]["max_epochs"] = 3
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    assert cli("segfield", "execute", folder).code == 0
+    config["trainer"]["max_epochs"] = 4  # what follows last.ckpt, the third epoch, is written again
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    (folder / "status.json").write_text(json.dumps({**status(folder), "state": "running"}))
+    assert cli("segfield", "execute", folder).code == 0
+    points = EventAccumulator(str(folder / "tensorboard"))
+    points.Reload()
+    assert [event.step for event in points.Scalars("val/dice")] == [1, 3, 5, 7]
+    assert [event.step for event in points.Scalars("train/loss_step")] == list(range(8))
 
 
 def test_a_key_that_is_no_placement_is_refused_and_nothing_is_written(cli: Cli, run: Path) -> None:

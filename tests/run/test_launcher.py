@@ -1,12 +1,20 @@
 """Sweeps: planned whole, then one process and one folder per job."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hydra.core.utils import JobReturn
+
+from segfield.run import launcher
 
 Cli = Callable[..., Any]
 TINY = ("debug=fast", "data.size=[32,32]", "data.length=10", "threads=1")
@@ -59,7 +67,30 @@ def test_the_plan_stands_before_the_first_job_and_a_job_that_dies_leaves_the_oth
     monkeypatch.setenv("SEGFIELD_ALLOW", "deadly.Die")
     outcome = cli("train.py", "-m", *TINY, "+callbacks.die._target_=deadly.Die", "+callbacks.die.now=true,false")
     assert outcome.code == 1
-    assert "JobError" in outcome.err
+    assert "Traceback" not in outcome.err
     assert "is running: exit code -9" in outcome.err
     states = [json.loads((folder / "status.json").read_text())["state"] for folder in jobs(outputs)]
     assert states == ["running", "finished"]
+
+
+def test_a_job_returns_the_best_monitored_score(cli: Cli, tmp_path: Path) -> None:
+    assert cli("train.py", *TINY, f"hydra.run.dir={tmp_path / 'run'}").code == 0
+    job = JobReturn(working_dir=str(tmp_path / "run"))
+    launcher._run(job)  # finished already: the child says so
+    best = json.loads((tmp_path / "run/status.json").read_text())["best"]["val/dice"]
+    assert job.return_value == best
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_to_a_sweep_saves_its_job_and_ends_it(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    train = Path(__file__).resolve().parents[2] / "train.py"
+    long = [*TINY, "model.width=4", "trainer.max_epochs=2000", "data.num_workers=2", f"hydra.sweep.dir={tmp_path}"]
+    with subprocess.Popen([sys.executable, train, "-m", *long], start_new_session=True) as sweep:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "0/checkpoints/last.ckpt").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        os.killpg(sweep.pid, number)
+        assert sweep.wait(60) == code
+    assert json.loads((tmp_path / "0/status.json").read_text())["state"] == "interrupted"

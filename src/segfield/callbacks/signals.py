@@ -23,6 +23,7 @@ class SaveOnSignal(Callback):
 
     def __init__(self) -> None:
         self._received = 0
+        self._trainer: pl.Trainer | None = None
         self._before: dict[int, Any] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -32,6 +33,7 @@ class SaveOnSignal(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Install the handlers, after Lightning's own."""
+        self._trainer = trainer
         for number in self._before:
             signal.signal(number, self._receive)
 
@@ -39,7 +41,9 @@ class SaveOnSignal(Callback):
         if self._received:
             raise SystemExit(128 + number)
         self._received = number
-        _log.info("%s: saving after this step; once more stops at once", signal.Signals(number).name)
+        after = "the validation" if self._trainer is not None and self._trainer.validating else "this step"
+        text = "%s: saving after %s; once more stops at once, back to the last checkpoint"
+        _log.info(text, signal.Signals(number).name, after)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

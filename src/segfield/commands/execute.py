@@ -10,7 +10,7 @@ USAGE = "usage: python -m segfield execute <run folder> [placement key=value ...
 
 def main(arguments: list[str]) -> int:
     """Execute the folder; placement keys such as threads=4 or data.root=<folder> may be given again."""
-    if not arguments or arguments[0] in ("-h", "--help") or "=" in arguments[0]:
+    if not arguments or arguments[0] in ("-h", "--help"):
         (sys.stdout if arguments[:1] in (["-h"], ["--help"]) else sys.stderr).write(USAGE)
         return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
     share_cores()

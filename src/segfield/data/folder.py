@@ -141,8 +141,11 @@ def _listed(folder: Path, without: Path | None) -> dict[Path, Path]:
     Image.init()
     readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     found: dict[Path, Path] = {}
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if name[0] != "." and Path(parent, name) != without)
+    visited = {folder.resolve()}
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        below = {name: Path(parent, name).resolve() for name in sorted(folders) if name[0] != "."}
+        folders[:] = [name for name, place in below.items() if Path(parent, name) != without and place not in visited]
+        visited.update(below[name] for name in folders)  # a link may lead back up
         for name in sorted(names):
             path = Path(parent, name).relative_to(folder)
             if name[0] == "." or path.suffix.lower() not in readable:

@@ -5,7 +5,7 @@ Not here: augmentation (augment.py, on the device), standardisation (task.py, af
 """
 
 import itertools
-import signal
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -200,7 +200,7 @@ class PixelwiseData(pl.LightningDataModule, ABC):
             batch_sampler=batches,  # any iterable of lists of indices serves
             num_workers=self.num_workers,
             collate_fn=collate,
-            worker_init_fn=_leave_interrupts,
+            worker_init_fn=_leave_group,
             pin_memory=torch.cuda.is_available(),
             persistent_workers=self.num_workers > 0,
         )
@@ -210,9 +210,9 @@ def _is_size(size: object) -> bool:
     return isinstance(size, list | tuple) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)
 
 
-def _leave_interrupts(worker: int) -> None:
-    """Let a terminal's Ctrl-C, which reaches every process, stop the training process alone: it saves first."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def _leave_group(worker: int) -> None:
+    """Leave signals to a whole group (Ctrl-C, a scheduler's SIGTERM) to the training process alone: it saves first."""
+    os.setpgid(0, 0)
 
 
 class _Items(Dataset[dict[str, Any]]):

@@ -30,7 +30,7 @@ def instantiate(node: dict[str, Any], **overrides: Any) -> Any:
         return hydra_instantiate({**node, **overrides}, _convert_="all", _execution_whitelist_=allowed())
     except InstantiationException as error:
         cause = error.__cause__
-        if isinstance(cause, ValueError | FileNotFoundError | TypeError):
+        if cause is not None and not isinstance(cause, ImportError | AttributeError | InstantiationException):
             raise ValueError(str(cause)) from error
         target = str(node.get("_target_"))
         near = difflib.get_close_matches(target, allowed(), n=1)

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from segfield.run.build import Run, build, instantiate
+from segfield.run.log import quiet_lightning
 from segfield.run.placement import leaves, located
 
 # Weights, gradients' two moments (Adam), and the copy that is written beside before it takes the old one's place.
@@ -29,33 +30,38 @@ def check(config: dict[str, Any], folder: Path) -> None:
     Raises:
         CheckError: with every error found.
     """
-    errors = _paths_outside(config)
+    quiet_lightning()
+    errors = paths_outside(config)
     if not errors:
         errors = _objects(config, folder)
     if errors:
         raise CheckError(errors)
 
 
-def _paths_outside(config: dict[str, Any]) -> list[str]:
-    """Find paths that lead out of the run folder; only data may lie elsewhere."""
+def paths_outside(config: dict[str, Any]) -> list[str]:
+    """Find paths that lead out of the run folder, and what would be resolved at execution; only data lies elsewhere."""
     errors = []
-    for key, value in leaves({name: node for name, node in config.items() if name != "data"}):
-        if not isinstance(value, str) or key.endswith("_target_"):
-            continue
-        path = Path(value)
-        if path.is_absolute() or value.startswith("~") or ".." in path.parts:
-            errors.append(
-                f"{key}={value} leads out of the run folder: a run writes inside its own folder only. "
-                "Use a relative path without '..', or choose the folder with hydra.run.dir=<folder>."
-            )
+    for key, value in leaves(config):
+        for word in value if isinstance(value, list) else [value]:
+            if not isinstance(word, str) or key.endswith("_target_"):
+                continue
+            if "${" in word:
+                errors.append(f"{key}={word} is an interpolation: a frozen config holds values. Write the value.")
+            path = Path(word)
+            outside = path.is_absolute() or word.startswith("~") or ".." in path.parts or "://" in word
+            if outside and not key.startswith("data."):
+                errors.append(
+                    f"{key}={word} leads out of the run folder: a run writes inside its own folder only. "
+                    "Use a relative path without '..', or choose the folder with hydra.run.dir=<folder>."
+                )
     return errors
 
 
 def _objects(config: dict[str, Any], folder: Path) -> list[str]:
     try:
         run = build(located(config))
-    except (ValueError, TypeError) as error:
-        return [str(error)]
+    except Exception as error:  # a library's own class of error, too
+        return [str(error) or type(error).__name__]
     return [
         *_threads(config),
         *_monitor(run),
@@ -74,10 +80,15 @@ def _threads(config: dict[str, Any]) -> list[str]:
 
 
 def _monitor(run: Run) -> list[str]:
+    """Compare what the task and every callback monitor with the scores that the task declares."""
     names = run.task.logged_names()
-    if run.task.monitor in names:
-        return []
-    return [f"task.monitor={run.task.monitor} is no score of this task: use one of {', '.join(names)}."]
+    monitored = {"task": run.task.monitor}
+    monitored |= {type(callback).__name__: getattr(callback, "monitor", None) for callback in run.callbacks}
+    return [
+        f"{who}.monitor={name} is no score of this task: use one of {', '.join(names)}."
+        for who, name in monitored.items()
+        if name is not None and name not in names
+    ]
 
 
 def _trainer(config: dict[str, Any]) -> list[str]:
@@ -88,6 +99,8 @@ def _trainer(config: dict[str, Any]) -> list[str]:
         )
         if not isinstance(trainer.max_epochs, int) or trainer.max_epochs < 1:
             return [f"trainer.max_epochs={trainer.max_epochs} must be a number of epochs, 1 or more."]
+        if trainer.limit_train_batches == 0:
+            return ["trainer.limit_train_batches=0 trains nothing. Use 1.0 for all batches."]
     except Exception as error:  # Lightning's exceptions have no base of their own
         return [f"trainer: {error or type(error).__name__}. See conf/trainer/default.yaml for its keys."]
     return []
@@ -106,6 +119,8 @@ def _network(run: Run) -> list[str]:
             logits = network(torch.empty(1, run.data.in_channels, height, width, device="meta"))
     except ValueError as error:
         return [str(error)] if run.data.size else []
+    except Exception:  # a network that the meta device cannot run says nothing about its sizes
+        return []
     if logits.shape[1] != run.data.out_channels:
         channels = run.data.out_channels
         return [f"The network gives {logits.shape[1]} channels, data.out_channels is {channels}: use one number."]
@@ -129,7 +144,7 @@ def _data(run: Run, accumulate: int) -> list[str]:
         EpochBatches(run.data.indices("train"), run.data.batch_size, accumulate=accumulate)
         for part in ("train", "val"):
             run.data.item(run.data.indices(part)[0])
-    except (ValueError, OSError) as error:
+    except (ValueError, TypeError, OSError) as error:
         return [str(error)]
     return []
 

@@ -63,9 +63,9 @@ def _command() -> str:
     """Return the command line; the run folder's own place, which may change, is left out."""
     program = Path(sys.argv[0])
     first = ["python", "-m", "segfield"] if program.name == "__main__.py" else ["python", program.name]
-    folder = Path.cwd().name
-    words = ["<run folder>" if word.rstrip("/").endswith(folder) else word for word in sys.argv[1:]]
-    return " ".join([*first, *(word if word == "<run folder>" else shlex.quote(word) for word in words)])
+    place = str(Path.cwd())
+    words = [word.replace(place, "<run folder>") for word in sys.argv[1:]]
+    return " ".join([*first, *(shlex.quote(word) for word in words)])
 
 
 def _versions() -> dict[str, str]:
@@ -78,20 +78,21 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _git(execution: int) -> dict[str, str | None]:
-    """Return the project's commit and, when the tree is dirty, the name of the patch file beside."""
+def _git(execution: int) -> dict[str, Any]:
+    """Return the project's commit, the patch file beside when the tree is dirty, and the files git does not know."""
     commit = _run("rev-parse", "HEAD")
-    patch = _run("diff", "HEAD") if commit else None
-    if not patch:
-        return {"commit": commit.strip() if commit else None, "patch": None}
-    name = f"uncommitted.{execution}.patch"
-    write_text(name, patch)
-    return {"commit": commit.strip() if commit else None, "patch": name}
+    if not commit:
+        return {"commit": None, "patch": None, "untracked": []}
+    patch, untracked = _run("diff", "--binary", "HEAD"), _run("ls-files", "--others", "--exclude-standard")
+    name = f"uncommitted.{execution}.patch" if patch else None
+    if patch and name:
+        write_text(name, patch)
+    return {"commit": commit.strip(), "patch": name, "untracked": (untracked or "").splitlines()}
 
 
 def _run(*arguments: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(PROJECT), *arguments], capture_output=True, text=True, check=True)
+        done = subprocess.run(["git", "-C", str(PROJECT), *arguments], capture_output=True, check=True)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout
+    return done.stdout.decode(errors="replace")

@@ -11,6 +11,7 @@ from typing import Any
 
 from segfield.files import clear_temporaries, write_text
 from segfield.run import environment
+from segfield.run.check import paths_outside
 from segfield.run.freeze import load
 from segfield.run.lock import LockedError, locked
 from segfield.run.log import logged, quiet_lightning
@@ -34,12 +35,12 @@ def execute(folder: str | Path, placement: Sequence[str] = ()) -> dict[str, Any]
     Raises:
         FileNotFoundError: if there is no frozen config.
         LockedError: if a live process executes the folder.
-        ValueError: if a key is no placement key.
+        ValueError: if a key is no placement key, or a path leads out of the folder.
         SystemExit: 130 or 143 after SIGINT or SIGTERM, with last.ckpt saved.
         Exception: whatever ended the run; status.json then says "failed" and why, log.txt holds the traceback.
     """
     folder = Path(folder).absolute()
-    config = located(override(load(folder), placement))
+    config = _frozen(folder, placement)
     with locked(folder), contextlib.chdir(folder), logged("log.txt"):
         before = read_status(folder)
         if before["state"] == "finished":
@@ -65,6 +66,15 @@ def execute(folder: str | Path, placement: Sequence[str] = ()) -> dict[str, Any]
     return read_status(folder)
 
 
+def _frozen(folder: str | Path, placement: Sequence[str]) -> dict[str, Any]:
+    """Read the frozen config, place it, and refuse what leads out of its folder."""
+    config = located(override(load(folder), placement))
+    outside = paths_outside(config)
+    if outside:
+        raise ValueError("\n".join(outside))
+    return config
+
+
 def reason(error: BaseException) -> str:
     """Return what an error says, without the traceback that a loader's worker puts before it."""
     text = str(error).strip()
@@ -80,7 +90,7 @@ def attempt(folder: str | Path, placement: Sequence[str] = ()) -> int:
         Exit code: 0 finished, 1 failed, 2 not started.
     """
     try:
-        override(load(folder), placement)  # what execute does first: a wrong call starts nothing
+        _frozen(folder, placement)  # what execute does first: a wrong call starts nothing
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -9,10 +9,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import final
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
+from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
@@ -20,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 _log = logging.getLogger(__name__)
 
 
-class JobError(RuntimeError):
+class JobError(CompactHydraException):
     """A job of a sweep ended without a result; the others ran."""
 
 
@@ -80,15 +82,23 @@ def _run(job: JobReturn) -> None:
     from segfield.run.status import read_status
 
     command = [sys.executable, "-m", "segfield", "execute", str(job.working_dir)]
-    with subprocess.Popen(command) as child:
+    received: list[int] = []
+    # A session of its own: a terminal's Ctrl-C comes to the job once, from here, and not a second time by itself.
+    with subprocess.Popen(command, start_new_session=True) as child:
+
+        def forward(number: int, frame: FrameType | None) -> None:
+            received.append(number)
+            child.send_signal(number)
+
+        before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             code = child.wait()
-        except KeyboardInterrupt:
-            # The terminal has sent Ctrl-C to the child too: it saves, then the sweep ends.
-            child.send_signal(signal.SIGINT) if child.poll() is None and not sys.stdin.isatty() else None
-            child.wait()
-            _say("the sweep is interrupted; jobs that are not finished can be continued from their folders")
-            sys.exit(130)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    if received:
+        _say("the sweep is interrupted; jobs that are not finished can be continued from their folders")
+        sys.exit(128 + received[0])
     status = read_status(str(job.working_dir))
     if code == 0 and status["state"] == "finished":
         job.status = JobStatus.COMPLETED
@@ -97,6 +107,7 @@ def _run(job: JobReturn) -> None:
         reason = status.get("reason") or f"exit code {code}"
         job.status = JobStatus.FAILED
         job.return_value = JobError(f"{job.working_dir} is {status['state']}: {reason}")
+        _say(str(job._return_value))
 
 
 def _say(text: str) -> None:

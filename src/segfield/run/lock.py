@@ -17,13 +17,15 @@ class LockedError(ValueError):
 def locked(folder: Path) -> Iterator[None]:
     """Hold the folder's lock; the system gives it back when the process ends, however it ends.
 
+    A POSIX lock, not flock: loaders' workers would inherit that one and outlive a killed run by some seconds.
+
     Raises:
         LockedError: if another process holds it; nothing is changed then.
     """
     with (folder / "lock.json").open("a+") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError) as error:
             file.seek(0)
             raise LockedError(
                 f"{folder} is being executed already, by {file.read().strip() or 'another process'}. Wait for its end, "

@@ -42,15 +42,20 @@ def logged(path: str | Path) -> Iterator[None]:
     terminal.setFormatter(logging.Formatter("%(message)s"))
     terminal.setLevel(logging.INFO)
     logger.setLevel(logging.DEBUG)
+    loggers = (logger, logging.getLogger("py.warnings"))
     handlers = (file, terminal)
     for handler in handlers:
-        logger.addHandler(handler)
+        for source in loggers:
+            source.addHandler(handler)
     with warnings.catch_warnings():
+        logging.captureWarnings(True)
         for message in _SILENCED:
             warnings.filterwarnings("ignore", message=message)
         try:
             yield
         finally:
+            logging.captureWarnings(False)
             for handler in handlers:
-                logger.removeHandler(handler)
+                for source in loggers:
+                    source.removeHandler(handler)
                 handler.close()

@@ -30,7 +30,7 @@ PROJECT = Path(__file__).resolve().parents[3]
 
 def outputs() -> Path:
     """Return where run folders are made: $SEGFIELD_OUTPUTS, else outputs/ of the project."""
-    return Path(os.environ.get("SEGFIELD_OUTPUTS") or PROJECT / "outputs").absolute()
+    return Path(os.environ.get("SEGFIELD_OUTPUTS") or PROJECT / "outputs").expanduser().absolute()
 
 
 def cores() -> int:
@@ -99,7 +99,12 @@ def override(config: dict[str, Any], assignments: Sequence[str]) -> dict[str, An
         node = config
         for parent in parents:
             node = node[parent]
-        node[last] = yaml.safe_load(text)
+        if last not in node:
+            raise ValueError(f"{key}: this run has no such key; its config.yaml has {', '.join(map(str, node))}.")
+        try:
+            node[last] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{assignment}: the value is no YAML. Write for example threads=4.") from error
     return absolute(config)
 
 

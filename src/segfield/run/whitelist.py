@@ -36,13 +36,11 @@ _LIGHTNING = (
         for name in (
             "DeviceStatsMonitor",
             "EarlyStopping",
-            "GradientAccumulationScheduler",
             "LearningRateMonitor",
             "ModelCheckpoint",
             "ModelSummary",
             "RichModelSummary",
             "RichProgressBar",
-            "StochasticWeightAveraging",
             "TQDMProgressBar",
             "Timer",
         )
