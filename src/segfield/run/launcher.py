@@ -106,8 +106,9 @@ def _run(job: JobReturn) -> None:
     else:
         reason = status.get("reason") or f"exit code {code}"
         job.status = JobStatus.FAILED
-        job.return_value = JobError(f"{job.working_dir} is {status['state']}: {reason}")
-        _say(str(job._return_value))
+        error = JobError(f"{job.working_dir} is {status['state']}: {reason}")
+        _say(str(error))
+        job.return_value = error
 
 
 def _say(text: str) -> None:
