@@ -130,6 +130,7 @@ def test_debug_fast_runs_every_model(cli: Cli, only_run: Callable[[], Path], mod
         (["trainer.accumulate_grad_batches=3"], r"data\.batch_size=2 is the global batch"),
         (["data.sample_fraction=0"], r"data\.sample_fraction is a share"),
         (["callbacks.best.monitor=val/dicee"], r"ModelCheckpoint\.monitor=val/dicee is no score of this task"),
+        (["trainer.precision=bf16-true"], r"precision=bf16-true: .*bf16-mixed"),
         (["trainer.limit_train_batches=0"], r"trains nothing"),
         (["task.mode=maximum"], r"maximum"),
         (["data.val_fraction=abc"], r"abc|str"),

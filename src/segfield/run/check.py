@@ -82,11 +82,11 @@ def _threads(config: dict[str, Any]) -> list[str]:
 def _monitor(run: Run) -> list[str]:
     """Compare what the task and every callback monitor with the scores that the task declares."""
     names = run.task.logged_names()
-    monitored = {"task": run.task.monitor}
-    monitored |= {type(callback).__name__: getattr(callback, "monitor", None) for callback in run.callbacks}
+    monitored = [("task", run.task.monitor)]
+    monitored += [(type(callback).__name__, getattr(callback, "monitor", None)) for callback in run.callbacks]
     return [
         f"{who}.monitor={name} is no score of this task: use one of {', '.join(names)}."
-        for who, name in monitored.items()
+        for who, name in monitored
         if name is not None and name not in names
     ]
 
@@ -99,6 +99,8 @@ def _trainer(config: dict[str, Any]) -> list[str]:
         )
         if not isinstance(trainer.max_epochs, int) or trainer.max_epochs < 1:
             return [f"trainer.max_epochs={trainer.max_epochs} must be a number of epochs, 1 or more."]
+        if trainer.precision in ("16-true", "bf16-true"):
+            return [f"trainer.precision={trainer.precision}: weights stay float32. Use trainer.precision=bf16-mixed."]
         if trainer.limit_train_batches == 0:
             return ["trainer.limit_train_batches=0 trains nothing. Use 1.0 for all batches."]
     except Exception as error:  # Lightning's exceptions have no base of their own
