@@ -41,7 +41,7 @@ def cores() -> int:
 def share_cores() -> None:
     """Let OpenMP's waiting threads sleep instead of spin; call it before torch is imported.
 
-    Beside other work on the same cores (a sweep, a second user) a step then takes a fraction of the time
+    Beside other work on the same cores (a sweep, a second user) a step is then faster
     (experiments/speed/contention.py); the environment's own OMP_WAIT_POLICY wins. Results keep their bits.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
