@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from segfield.run.build import Run, build, instantiate
+from segfield.run.inside import paths_outside
 from segfield.run.log import quiet_lightning
-from segfield.run.placement import leaves, located
+from segfield.run.placement import located
 
 # Weights, gradients' two moments (Adam), and the copy that is written beside before it takes the old one's place.
 _COPIES = 3
@@ -36,25 +37,6 @@ def check(config: dict[str, Any], folder: Path) -> None:
         errors = _objects(config, folder)
     if errors:
         raise CheckError(errors)
-
-
-def paths_outside(config: dict[str, Any]) -> list[str]:
-    """Find paths that lead out of the run folder, and what would be resolved at execution; only data lies elsewhere."""
-    errors = []
-    for key, value in leaves(config):
-        for word in value if isinstance(value, list) else [value]:
-            if not isinstance(word, str) or key.endswith("_target_"):
-                continue
-            if "${" in word:
-                errors.append(f"{key}={word} is an interpolation: a frozen config holds values. Write the value.")
-            path = Path(word)
-            outside = path.is_absolute() or word.startswith("~") or ".." in path.parts or "://" in word
-            if outside and not key.startswith("data."):
-                errors.append(
-                    f"{key}={word} leads out of the run folder: a run writes inside its own folder only. "
-                    "Use a relative path without '..', or choose the folder with hydra.run.dir=<folder>."
-                )
-    return errors
 
 
 def _objects(config: dict[str, Any], folder: Path) -> list[str]:

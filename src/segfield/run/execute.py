@@ -11,8 +11,8 @@ from typing import Any
 
 from segfield.files import clear_temporaries, write_text
 from segfield.run import environment
-from segfield.run.check import paths_outside
 from segfield.run.freeze import load
+from segfield.run.inside import paths_outside
 from segfield.run.lock import LockedError, locked
 from segfield.run.log import logged, quiet_lightning
 from segfield.run.placement import located, override
