@@ -1,4 +1,4 @@
-"""A tiny run with any callbacks, made as run/execute.py makes one: in its folder, on from its last.ckpt."""
+"""A tiny run with any callbacks, made as run/execute.py makes one: in its folder, on from its checkpoint."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
-from pytorch_lightning.loggers import TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 from torch import nn
 from torchmetrics import MetricCollection
 
@@ -22,6 +22,7 @@ from segfield.callbacks.metrics_csv import MetricsCsv
 from segfield.callbacks.panels import Panels
 from segfield.callbacks.plateau import Plateau
 from segfield.callbacks.signals import SaveOnSignal
+from segfield.callbacks.tensorboard import TensorBoard
 from segfield.callbacks.throughput import Throughput
 from segfield.callbacks.trace import Trace
 from segfield.data.blobs import Blobs
@@ -29,10 +30,8 @@ from segfield.losses import BCEDice
 from segfield.metrics import Dice, IoU
 from segfield.models.unet import UNet
 from segfield.run.checkpoint_io import WholeCheckpointIO
+from segfield.run.checkpoints import starting_point
 from segfield.task import PixelwiseTask
-
-LAST = Path("checkpoints/last.ckpt")
-
 
 def _fit(
     folder: Path,
@@ -67,25 +66,25 @@ def _fit(
             std=0.25,
             seed=3,
         )
-        trainer = _trainer(callbacks(), tensorboard, changes)
+        start = starting_point(task)
+        trainer = _trainer(callbacks(), tensorboard, start.step if start else 0, changes)
         trainer.fit(
             task,
             datamodule=data
             or Blobs(in_channels=3, length=15, size=[32, 32], batch_size=batch_size, num_workers=workers, seed=3),
-            ckpt_path=LAST if LAST.exists() else None,
+            ckpt_path=start.path if start else None,
             weights_only=True,
         )
         torch.save(_end_of(trainer), "final.pt")
     return trainer
 
 
-def _trainer(callbacks: list[Callback], tensorboard: bool, changes: dict[str, Any]) -> pl.Trainer:
+def _trainer(callbacks: list[Callback], tensorboard: bool, step: int, changes: dict[str, Any]) -> pl.Trainer:
     loggers = []
     if tensorboard:
         # As in execute: the first step that is written again, from the second start on.
-        step = torch.load(LAST, weights_only=True)["global_step"] if LAST.exists() else 0
         purge = step if Path("tensorboard").exists() else None
-        loggers = [TensorBoardLogger(".", "tensorboard", "", default_hp_metric=False, purge_step=purge)]
+        loggers = [TensorBoard(purge_step=purge)]
     arguments: dict[str, Any] = {
         "max_epochs": 2,
         "log_every_n_steps": 1,
@@ -121,6 +120,63 @@ def _end_of(trainer: pl.Trainer) -> dict[str, Any]:
     }
 
 
+def flat(value: Any, path: str = "") -> dict[str, Any]:
+    """Every number of a nested structure by its path, tensors as bytes."""
+    if isinstance(value, torch.Tensor):
+        return {path: (value.dtype, tuple(value.shape), value.contiguous().numpy().tobytes())}
+    if isinstance(value, dict):
+        return {k: v for name, item in value.items() for k, v in flat(item, f"{path}/{name}").items()}
+    if isinstance(value, list | tuple):
+        return flat(dict(enumerate(value)), path)
+    return {path: repr(value)}
+
+
+def _points(folder: Path) -> dict[tuple[str, int], list[Any]]:
+    """What TensorBoard shows: the values at each (tag, step); those under time/ as None."""
+    events = EventAccumulator(str(folder / "tensorboard"), size_guidance={"scalars": 0, "images": 0}).Reload()
+    found: dict[tuple[str, int], list[Any]] = {}
+    for tag in events.Tags()["scalars"]:
+        for event in events.Scalars(tag):
+            found.setdefault((tag, event.step), []).append(None if tag.startswith("time/") else event.value)
+    for tag in events.Tags()["images"]:
+        for event in events.Images(tag):
+            found.setdefault((tag, event.step), []).append(event.encoded_image_string)
+    return found
+
+
+def _scores(folder: Path) -> list[str]:
+    """The rows of metrics.csv without the two columns of the clock."""
+    header, *rows = (folder / "metrics.csv").read_text().splitlines()
+    assert header.endswith(",time/images_per_second,time/step")
+    return [row.rsplit(",", 2)[0] for row in rows]
+
+
+def _differences(one: Path, other: Path) -> list[str]:
+    found = []
+    ends = [flat(torch.load(folder / "final.pt", weights_only=True)) for folder in (one, other)]
+    found += [f"end{name}" for name in {**ends[0], **ends[1]} if ends[0].get(name) != ends[1].get(name)]
+    if (one / "trace.csv").read_bytes() != (other / "trace.csv").read_bytes():
+        found.append("trace.csv")
+    if _scores(one) != _scores(other):
+        found.append("metrics.csv")
+    for name in ("best", "last"):
+        both = [torch.load(folder / f"checkpoints/{name}.ckpt", weights_only=True) for folder in (one, other)]
+        if len({(checkpoint["epoch"], checkpoint["global_step"]) for checkpoint in both}) > 1:
+            found.append(f"{name}.ckpt of another step")
+        elif flat(both[0]["state_dict"]) != flat(both[1]["state_dict"]):
+            found.append(f"{name}.ckpt")
+    drawn = [_points(folder) for folder in (one, other)]
+    found += [f"point {name}" for name in {**drawn[0], **drawn[1]} if drawn[0].get(name) != drawn[1].get(name)]
+    found += [f"point {name} twice" for name, values in drawn[1].items() if len(values) > 1]
+    return found
+
+
+@pytest.fixture
+def differences() -> Callable[[Path, Path], list[str]]:
+    """Name what two finished runs do not have in common: differences(one, other)."""
+    return _differences
+
+
 @pytest.fixture
 def fit() -> Callable[..., pl.Trainer]:
     """Train in a folder: fit(folder, callbacks, **what is not the default)."""
@@ -131,7 +187,7 @@ def fit() -> Callable[..., pl.Trainer]:
 def all_callbacks() -> Callable[..., Callable[[], list[Callback]]]:
     """Make new callbacks in the order of conf/callbacks/default.yaml, with a plateau that reacts soon."""
 
-    def make(every_n_steps: int | None = None) -> Callable[[], list[Callback]]:
+    def make(every_n_steps: int | None = None, save_top_k: int = 1) -> Callable[[], list[Callback]]:
         return lambda: [
             Throughput(),
             Panels(samples=2),
@@ -143,6 +199,7 @@ def all_callbacks() -> Callable[..., Callable[[], list[Callback]]]:
                 "best",
                 monitor="val/dice",
                 mode="max",
+                save_top_k=save_top_k,
                 enable_version_counter=False,
                 save_on_train_epoch_end=False,
             ),

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from segfield.data.blobs import Blobs
-from segfield.data.module import PixelwiseData, Sample, collate
+from segfield.data.loader import collate
+from segfield.data.module import PixelwiseData, Sample
 from segfield.data.sampler import EpochBatches
 
 

@@ -22,6 +22,7 @@ from segfield.data.module import PixelwiseData, Sample
 log = logging.getLogger(__name__)
 
 _PHOTOGRAPH = re.compile(r"([0-9a-f]{12}_\d\d)\.(?i:jpg|jpeg|png)")
+_TABLE = "train_masks.csv"
 _MASK = re.compile(r"([0-9a-f]{12}_\d\d)_mask\.(?i:gif|png)")
 
 
@@ -58,9 +59,9 @@ class Carvana(PixelwiseData):
         image, mask = sample.attributes["image"], sample.attributes.get("mask")
         if mask is None:
             try:
-                drawn = rle.decode(sample.attributes["rle"], file_size(image))
+                drawn = rle.decode(sample.attributes[_TABLE], file_size(image))
             except ValueError as error:
-                raise ValueError(f"train_masks.csv, row of {image}: {error}") from error
+                raise ValueError(f"{_TABLE}, row of {image}: {error}") from error
             return {"image": read_image(image, self.in_channels, self.size), "target": nearest(drawn, self.size)}
         check_same_size(image, mask)
         values = read_mask(mask, self.size)
@@ -104,7 +105,7 @@ def _paired(root: Path, folder: str, photographs: dict[str, str], beside: dict[s
         raise ValueError(
             f"{len(missing)} of {len(photographs)} photographs in {root / folder} have no mask, first "
             f"{', '.join(photographs[stem] for stem in missing[:3])}. Looked for <photograph>_mask.gif or .png in "
-            f"{root / 'train_masks'}, {root / folder} and {root}, and for rows of {root / 'train_masks.csv'}. "
+            f"{root / 'train_masks'}, {root / folder} and {root}, and for rows of {root / _TABLE}. "
             "Add the masks or remove the photographs."
         )
     surplus = sorted(truths.keys() - photographs.keys())
@@ -120,7 +121,7 @@ def _paired(root: Path, folder: str, photographs: dict[str, str], beside: dict[s
 
 
 def _truths(root: Path, folder: str, beside: dict[str, str]) -> tuple[dict[str, dict[str, str | Path]], str]:
-    """Return {"mask": path} or {"rle": run lengths} by `<car>_<NN>`, and where they are from."""
+    """Return {"mask": path} or {"train_masks.csv": run lengths} by `<car>_<NN>`, and where they are from."""
     places = {"train_masks": _listed(root / "train_masks")[1], folder: beside}
     if folder != ".":
         places["."] = _listed(root)[1]
@@ -128,9 +129,9 @@ def _truths(root: Path, folder: str, beside: dict[str, str]) -> tuple[dict[str, 
         if masks:
             kinds = " and ".join(sorted({f"*_mask{Path(name).suffix}" for name in masks.values()}))
             return {stem: {"mask": root / place / name} for stem, name in masks.items()}, f"{root / place}/{kinds}"
-    for table in (root / "train_masks.csv", root / folder / "train_masks.csv"):
+    for table in (root / _TABLE, root / folder / _TABLE):
         if table.is_file():
-            return {Path(name).stem: {"rle": row} for name, row in rle.read_masks_csv(table).items()}, str(table)
+            return {Path(name).stem: {_TABLE: row} for name, row in rle.read_masks_csv(table).items()}, str(table)
     return {}, "nowhere"
 
 

@@ -5,26 +5,38 @@ Not here: augmentation (augment.py, on the device), standardisation (task.py, af
 """
 
 import itertools
-import os
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, final
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader
 
+from segfield.data.fingerprint import Row, fingerprint
+from segfield.data.loader import load
 from segfield.data.sampler import EpochBatches
-from segfield.data.splits import keep_fraction, validation_groups
+from segfield.data.splits import frozen_parts, keep_fraction, validation_groups
+
+log = logging.getLogger(__name__)
+
+_PLACES = {
+    "root": "",
+    "images": "images",
+    "masks": "masks",
+}  # fields that name folders -> how their files are told apart
 
 
 class Sample(NamedTuple):
     """One image and its truth, before anything is read.
 
     `id` is unique, relative to the data's root, the same on every machine. `group` is what a split never cuts:
-    a car, a patient. `attributes` are the data module's own (paths, labels).
+    a car, a patient. `attributes` are the data module's own: a Path is a file that read() opens, a string is content
+    that read() uses (both are fingerprinted), anything else is not.
     """
 
     id: str
@@ -67,12 +79,17 @@ class PixelwiseData(pl.LightningDataModule, ABC):
     sample_fraction: float = 1.0
     _samples: list[Sample] = field(default_factory=list, init=False)
     _parts: list[str] = field(default_factory=list, init=False)
+    _kept: Sequence[tuple[str, str, str]] | None = field(default=None, init=False)
     _position: tuple[int, int] = field(default=(0, 0), init=False)
 
     def __post_init__(self) -> None:
         super().__init__()
         if self.size is not None and not _is_size(self.size):
             raise ValueError(f"data.size is [H,W] in pixels, for example data.size=[256,384]; got {self.size}.")
+        if self.num_workers < 0:
+            raise ValueError(
+                f"data.num_workers={self.num_workers} must be 0 (the training process reads) or more. Use 0."
+            )
         for name, value in (("mean", self.mean), ("std", self.std)):
             if not isinstance(value, int | float) and len(value) != self.in_channels:
                 raise ValueError(
@@ -110,6 +127,11 @@ class PixelwiseData(pl.LightningDataModule, ABC):
         twice = sorted({a.id for a, b in itertools.pairwise(found) if a.id == b.id})
         if twice:
             raise ValueError(f"{len(twice)} sample ids stand twice, the first is {twice[0]!r}: ids must be unique.")
+        parts = self._split(found) if self._kept is None else self._frozen(found, self._kept)
+        self._samples = [sample for sample in found if sample.id in parts]
+        self._parts = [parts[sample.id] for sample in self._samples]
+
+    def _split(self, found: Sequence[Sample]) -> dict[str, str]:
         kept = keep_fraction([sample.group for sample in found], self.sample_fraction, self.split_seed)
         chosen = [sample for sample in found if sample.group in kept]
         val = validation_groups(
@@ -119,8 +141,36 @@ class PixelwiseData(pl.LightningDataModule, ABC):
             fold=self.fold,
             seed=self.split_seed,
         )
-        self._samples = chosen
-        self._parts = ["val" if sample.group in val else "train" for sample in chosen]
+        return {sample.id: "val" if sample.group in val else "train" for sample in chosen}
+
+    def _frozen(self, found: Sequence[Sample], rows: Sequence[tuple[str, str, str]]) -> dict[str, str]:
+        parts = frozen_parts({sample.id: sample.group for sample in found}, rows)
+        if len(found) > len(parts):
+            log.info("%d samples are not in the split of this run: left out.", len(found) - len(parts))
+        return parts
+
+    @final
+    def keep_split(self, rows: Sequence[tuple[str, str, str]]) -> None:
+        """Make setup() use exactly these samples and parts, as split_table() gave them when the run began.
+
+        setup() then raises ValueError where a sample is gone or has another group; new ones are left out.
+        """
+        assert not self._samples, "the split is made already"
+        self._kept = rows
+
+    @final
+    def fingerprint(self) -> list[Row]:
+        """Return (id, file, bytes, sha256) of every file that a sample in use is read from; see fingerprint.py.
+
+        Raises:
+            OSError: if a file cannot be read.
+        """
+        places = {}
+        for name, prefix in _PLACES.items():
+            if folder := getattr(self, name, None):
+                places.update({Path(folder): prefix, Path(folder).resolve(): prefix})
+        samples = [(sample.id, sample.attributes) for sample in self._samples]
+        return fingerprint(samples, places, lambda index: self.read(self._samples[index]))
 
     @final
     def split_table(self) -> list[tuple[str, str, str]]:
@@ -168,75 +218,27 @@ class PixelwiseData(pl.LightningDataModule, ABC):
     @final
     def train_dataloader(self) -> "DataLoader[dict[str, Any]]":
         """Return the training part, in the order of (seed, epoch), from the position on."""
-        trainer = self.trainer
-        batches = EpochBatches(
-            self.indices("train"),
-            self.batch_size,
-            seed=self.seed,
-            accumulate=1 if trainer is None else trainer.accumulate_grad_batches,
-            rank=0 if trainer is None else trainer.global_rank,
-            world=1 if trainer is None else trainer.world_size,
-        )
+        batches = self._batches("train")
         batches.start_at(*self._position)
-        return self._loader(batches)
+        return load(self.item, batches, workers=self.num_workers, seed=self.seed)
 
     @final
     def val_dataloader(self) -> "DataLoader[dict[str, Any]]":
         """Return the validation part: every sample once, also on several ranks."""
+        return load(self.item, self._batches("val"), workers=self.num_workers, seed=self.seed)
+
+    def _batches(self, part: str) -> EpochBatches:
         trainer = self.trainer
-        batches = EpochBatches(
-            self.indices("val"),
+        return EpochBatches(
+            self.indices(part),
             self.batch_size,
-            train=False,
+            seed=self.seed,
+            train=part == "train",
             accumulate=1 if trainer is None else trainer.accumulate_grad_batches,
             rank=0 if trainer is None else trainer.global_rank,
             world=1 if trainer is None else trainer.world_size,
-        )
-        return self._loader(batches)
-
-    def _loader(self, batches: EpochBatches) -> "DataLoader[dict[str, Any]]":
-        return DataLoader(
-            _Items(self),
-            batch_sampler=batches,  # any iterable of lists of indices serves
-            num_workers=self.num_workers,
-            collate_fn=collate,
-            worker_init_fn=_leave_group,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
         )
 
 
 def _is_size(size: object) -> bool:
     return isinstance(size, list | tuple) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)
-
-
-def _leave_group(worker: int) -> None:
-    """Leave signals to a whole group (Ctrl-C, a scheduler's SIGTERM) to the training process alone: it saves first."""
-    os.setpgid(0, 0)
-
-
-class _Items(Dataset[dict[str, Any]]):
-    """The samples of a data module by index."""
-
-    def __init__(self, data: PixelwiseData) -> None:
-        self._data = data
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self._data.item(index)
-
-
-def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Stack samples to a batch: tensors [N, ...], `id` and `group` as lists.
-
-    Raises:
-        ValueError: if the samples have different sizes.
-    """
-    first = items[0]
-    for item in items:
-        if item["image"].shape != first["image"].shape:
-            raise ValueError(
-                f"{first['id']} is {tuple(first['image'].shape)} and {item['id']} is {tuple(item['image'].shape)}: "
-                "one batch needs one size. Set data.size=[H,W], or data.batch_size=1."
-            )
-    batch: dict[str, Any] = default_collate(items)
-    return batch

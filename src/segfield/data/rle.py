@@ -4,12 +4,14 @@ Source: Kaggle, Carvana Image Masking Challenge (2017), train_masks.csv and samp
 Exact at the first and the last pixel too, where codes that compare neighbours without a border fail.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 _HEADER = "img,rle_mask"
+_LONGEST = 2**26  # characters of a row; a mask of 1918x1280 pixels has 20,000, a chessboard of that size 11 million
 
 
 def encode(mask: np.ndarray) -> str:
@@ -84,7 +86,8 @@ def read_masks_csv(path: str | Path) -> dict[str, str]:
         Run lengths by the image's file name.
 
     Raises:
-        ValueError: if the file bears the name but is something else, or has a broken or repeated row.
+        ValueError: if the file bears the name but is something else, has a broken or repeated row, or one whose image
+            is no plain file name: nothing outside the folder can be meant.
     """
     masks: dict[str, str] = {}
     with Path(path).open(encoding="utf-8-sig", errors="replace") as file:
@@ -96,7 +99,12 @@ def read_masks_csv(path: str | Path) -> dict[str, str]:
                 f"{path} bears the name of Carvana's masks but is something else: its first line should be "
                 f"{_HEADER!r}, found {_shortened(header)}. {fix}"
             )
-        for number, line in enumerate(file, start=2):
+        for number, line in enumerate(iter(lambda: file.readline(_LONGEST + 1), ""), start=2):
+            if len(line) > _LONGEST:
+                raise ValueError(
+                    f"{path}, line {number}: a row has more than {_LONGEST} characters, no mask has. It begins with "
+                    f"{_shortened(line)}. Put the real file there, or remove this one."
+                )
             name, comma, rle = line.strip().replace('"', "").partition(",")
             if not name and not comma:
                 continue
@@ -104,6 +112,11 @@ def read_masks_csv(path: str | Path) -> dict[str, str]:
                 raise ValueError(
                     f"{path}, line {number}: expected a new image's name, a comma and its run lengths; "
                     f"found {_shortened(line.strip())}{' again' if name in masks else ''}."
+                )
+            if name in (".", "..") or re.search(r"[/\\:\0]", name):
+                raise ValueError(
+                    f"{path}, line {number}: {_shortened(name)} is no plain file name; a row names a photograph beside "
+                    "or below this file, without a folder. Put the real file there, or remove the row."
                 )
             masks[name] = rle
     return masks

@@ -7,7 +7,7 @@ moves another group relative to the rest.
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 
 def shuffled_groups(groups: Sequence[str], seed: int) -> list[str]:
@@ -62,3 +62,36 @@ def validation_groups(
     if not 0 <= fold < folds:
         raise ValueError(f"data.fold={fold} is none of the {folds} folds: use 0 to {folds - 1}.")
     return set(order[fold::folds])
+
+
+def frozen_parts(found: Mapping[str, str], rows: Sequence[tuple[str, str, str]]) -> dict[str, str]:
+    """Take a split that was made before instead of making one.
+
+    Args:
+        found: group by id of what is there now; what the split does not name is left out.
+        rows: (id, group, part) of the split.
+
+    Returns:
+        Part by id, of the split's rows.
+
+    Raises:
+        ValueError: if an id is gone, has another group, or stands twice, or a part is neither train nor val.
+    """
+    parts = {id_: part for id_, _, part in rows}
+    unknown = sorted({part for *_, part in rows} - {"train", "val"})
+    if unknown or len(parts) < len(rows):
+        what = f"the part {unknown[0]!r}, expected train or val" if unknown else "an id twice"
+        raise ValueError(f"The split of this run has {what}. Restore its splits.csv from a copy of the run.")
+    gone = [id_ for id_ in parts if id_ not in found]
+    moved = [f"{id_} ({group}, now {found[id_]})" for id_, group, _ in rows if found.get(id_, group) != group]
+    problems = [
+        f"{len(ids)} of {len(rows)} samples {what}, first {', '.join(ids[:3])}"
+        for ids, what in ((gone, "are gone"), (moved, "have another group"))
+        if ids
+    ]
+    if problems:
+        raise ValueError(
+            f"The data is not what this run began with: {'; '.join(problems)}. Give the data of the beginning back "
+            "(data.root=<folder> names another place), or start a new run."
+        )
+    return parts

@@ -7,6 +7,13 @@ from typing import Any
 
 from segfield.run.whitelist import allowed
 
+PARTS = ("data", "model", "loss", "metrics", "optimizer", "scheduler", "augmentation")  # what a task is made of
+# What the run passes by itself, by group.
+GIVEN = {
+    "task": (*PARTS[1:], "mean", "std", "seed"),
+    "trainer": ("callbacks", "logger", "plugins", "enable_progress_bar"),
+}
+
 
 @dataclass(frozen=True)
 class Run:
@@ -41,6 +48,37 @@ def instantiate(node: dict[str, Any], **overrides: Any) -> Any:
         ) from error
 
 
+def one_device(trainer: dict[str, Any]) -> str:
+    """Say what is wrong with the number of devices; nothing where it is one."""
+    devices, nodes = trainer.get("devices"), trainer.get("num_nodes", 1)
+    if devices == 1 and nodes == 1:
+        return ""
+    return (  # Lightning would start this script again for each device
+        f"trainer.devices={devices} trainer.num_nodes={nodes}: a run has one device so far. Use trainer.devices=1, "
+        "and data.batch_size with trainer.accumulate_grad_batches for a large batch."
+    )
+
+
+def part(config: dict[str, Any], name: str) -> Any:
+    """Instantiate one of PARTS; None where the config leaves it out.
+
+    Raises:
+        ValueError: if its target or arguments are refused.
+    """
+    return instantiate(config[name]) if config.get(name) else None
+
+
+def assemble(config: dict[str, Any], parts: dict[str, Any]) -> Any:
+    """Make the task of its parts.
+
+    Args:
+        config: resolved.
+        parts: the object of each of PARTS.
+    """
+    data, others = parts["data"], {name: parts[name] for name in PARTS if name != "data"}
+    return instantiate(config["task"], _partial_=True)(**others, mean=data.mean, std=data.std, seed=config["seed"])
+
+
 def build(config: dict[str, Any]) -> Run:
     """Instantiate data, task (with model, loss, metrics, optimiser, scheduler, augmentation) and callbacks.
 
@@ -51,21 +89,12 @@ def build(config: dict[str, Any]) -> Run:
     """
     import pytorch_lightning as pl
 
-    devices, nodes = config["trainer"].get("devices"), config["trainer"].get("num_nodes", 1)
-    if devices != 1 or nodes != 1:  # Lightning would start this script again for each device
-        raise ValueError(
-            f"trainer.devices={devices} trainer.num_nodes={nodes}: a run has one device so far. Use trainer.devices=1, "
-            "and data.batch_size with trainer.accumulate_grad_batches for a large batch."
-        )
+    if error := one_device(config["trainer"]):
+        raise ValueError(error)
     pl.seed_everything(config["seed"], verbose=False)
-    data = instantiate(config["data"])
-    parts = {
-        name: instantiate(config[name]) if config.get(name) else None
-        for name in ("model", "loss", "metrics", "optimizer", "scheduler", "augmentation")
-    }
-    task = instantiate(config["task"], _partial_=True)(**parts, mean=data.mean, std=data.std, seed=config["seed"])
+    parts = {name: part(config, name) for name in PARTS}
     callbacks = [instantiate(node) for node in (config.get("callbacks") or {}).values() if node]
-    return Run(data=data, task=task, callbacks=callbacks)
+    return Run(data=parts["data"], task=assemble(config, parts), callbacks=callbacks)
 
 
 def build_trainer(config: dict[str, Any], callbacks: list[Any], purge_step: int | None) -> Any:
@@ -76,6 +105,7 @@ def build_trainer(config: dict[str, Any], callbacks: list[Any], purge_step: int 
         callbacks: of build(), and execute's own.
         purge_step: first step that is written (again); None for a new run.
     """
+    import torch.utils.deterministic as deterministic_mode
     from pytorch_lightning.callbacks import ProgressBar
 
     from segfield.run.checkpoint_io import WholeCheckpointIO
@@ -87,6 +117,17 @@ def build_trainer(config: dict[str, Any], callbacks: list[Any], purge_step: int 
         if node:
             purge = {"purge_step": purge_step} if "purge_step" in node else {}
             loggers.append(instantiate(node, **purge))
-    trainer = instantiate(config["trainer"], _partial_=True)
+    deterministic = config["trainer"].get("deterministic")
+    if deterministic is None:
+        deterministic = _deterministic(config["trainer"]["accelerator"])
+    deterministic_mode.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time, changes no bit
+    trainer = instantiate(config["trainer"], _partial_=True, deterministic=deterministic)
     bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
     return trainer(callbacks=callbacks, logger=loggers or False, plugins=[WholeCheckpointIO()], enable_progress_bar=bar)
+
+
+def _deterministic(accelerator: str) -> bool | str:
+    """Return True where every operation of ours has a deterministic form, "warn" where some have none (CUDA)."""
+    import torch
+
+    return True if accelerator == "cpu" or not torch.accelerator.is_available() else "warn"

@@ -1,6 +1,7 @@
 """environment.yaml: where, when and with what a run was executed; one entry per execution."""
 
 import hashlib
+import logging
 import os
 import platform
 import shlex
@@ -13,9 +14,12 @@ from typing import Any
 
 import yaml
 
+import segfield
 from segfield.files import write_text
 from segfield.run.placement import KEYS, PROJECT, leaves
 
+_log = logging.getLogger(__name__)
+NAME = "environment.yaml"
 _PACKAGES = (
     "torch",
     "pytorch-lightning",
@@ -39,14 +43,14 @@ def record(config: dict[str, Any], step: int) -> None:
     """
     import torch
 
-    path = Path("environment.yaml")
-    entries = yaml.safe_load(path.read_text()) if path.exists() else []
+    entries = read_environment(Path.cwd())
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     entry = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "from_step": step,
         "command": _command(),
         **_git(len(entries)),
+        "code_sha256": _code(),
         "python": platform.python_version(),
         "packages": _versions(),
         "platform": platform.platform(),
@@ -56,7 +60,33 @@ def record(config: dict[str, Any], step: int) -> None:
         "placement": {key: value for key, value in leaves(config) if key in KEYS},
         "splits_sha256": hashlib.sha256(Path("splits.csv").read_bytes()).hexdigest(),
     }
-    write_text(path, yaml.safe_dump([*entries, entry], sort_keys=False))
+    write_text(NAME, yaml.safe_dump([*entries, entry], sort_keys=False))
+
+
+def read_environment(folder: Path) -> list[dict[str, Any]]:
+    """Return the entries of environment.yaml, the oldest first; a damaged file is put aside, and said so."""
+    path = folder / NAME
+    if not path.exists():
+        return []
+    try:
+        entries = yaml.safe_load(path.read_text())
+    except (yaml.YAMLError, UnicodeDecodeError):
+        entries = None
+    if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
+        return entries
+    aside = path.with_suffix(".yaml.damaged")
+    path.replace(aside)
+    _log.warning("%s is damaged: put aside as %s; what it said of earlier executions is lost here", path, aside.name)
+    return []
+
+
+def _code() -> str:
+    """Return the sha256 of the package's source files: a commit that changes documents only keeps it."""
+    found = hashlib.sha256()
+    package = Path(segfield.__file__).parent
+    for path in sorted(package.rglob("*.py")):
+        found.update(f"{path.relative_to(package).as_posix()}\n".encode() + path.read_bytes())
+    return found.hexdigest()
 
 
 def _command() -> str:

@@ -1,15 +1,13 @@
 """execute(folder): the only code that trains. It reads the run folder and nothing else."""
 
 import contextlib
-import csv
-import io
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from segfield.files import clear_temporaries, write_text
+from segfield.files import clear_temporaries
 from segfield.run import environment
 from segfield.run.freeze import load
 from segfield.run.inside import paths_outside
@@ -19,7 +17,6 @@ from segfield.run.placement import located, override
 from segfield.run.status import Status, read_status
 
 _log = logging.getLogger(__name__)
-LAST = Path("checkpoints/last.ckpt")
 
 
 def execute(folder: str | Path, placement: Sequence[str] = ()) -> dict[str, Any]:
@@ -110,19 +107,21 @@ def _fit(config: dict[str, Any], status: Status) -> None:
     import torch
 
     from segfield.run.build import build, build_trainer
+    from segfield.run.checkpoints import starting_point
+    from segfield.run.data import hold_data
     from segfield.run.progress import Progress
+    from segfield.run.weights import write_digests
 
     quiet_lightning()
     torch.set_num_threads(config["threads"])
     clear_temporaries("checkpoints")
     clear_temporaries(".")
-    step = 0
-    if LAST.exists():
-        step = torch.load(LAST, map_location="cpu", weights_only=True, mmap=True)["global_step"]
-        _log.info("continuing from step %d", step)
     run = build(config)
-    run.data.setup()
-    _write_split(run.data.split_table())
+    hold_data(run.data, environment.read_environment(Path.cwd()))
+    start = starting_point(run.task)
+    step = start.step if start else 0
+    if start:
+        _log.info("continuing from step %d", step)
     environment.record(config, step)
     status.update(state="running", reason=None, step=step)
     purge = step if status.started_before else None
@@ -130,27 +129,5 @@ def _fit(config: dict[str, Any], status: Status) -> None:
     parameters = sum(parameter.numel() for parameter in run.task.parameters())
     train, val = len(run.data.indices("train")), len(run.data.indices("val"))
     _log.info("%s parameters, %d training and %d validation samples", f"{parameters:,}", train, val)
-    trainer.fit(run.task, datamodule=run.data, ckpt_path=LAST if LAST.exists() else None, weights_only=True)
-
-
-def _write_split(table: list[tuple[str, str, str]]) -> None:
-    """Write splits.csv, or verify that the data still splits as when the run began.
-
-    Raises:
-        ValueError: if it does not.
-    """
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("id", "group", "part"))
-    rows.writerows(table)
-    path = Path("splits.csv")
-    if not path.exists():
-        write_text(path, text.getvalue())
-    elif path.read_text() != text.getvalue():
-        with path.open(newline="") as file:
-            before = {tuple(row) for row in csv.reader(file)} - {("id", "group", "part")}
-        gone, new = sorted(before - set(table)), sorted(set(table) - before)
-        raise ValueError(
-            f"The data is not what this run began with: {len(gone)} rows of splits.csv are gone, {len(new)} are new "
-            f"(first: {(gone or new)[0][0]}). Give the data of the beginning back, or start a new run."
-        )
+    trainer.fit(run.task, datamodule=run.data, ckpt_path=start.path if start else None, weights_only=True)
+    write_digests(trainer, Path("checkpoints/best.ckpt"))

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 KEYS = (
     "data.root",
@@ -24,6 +26,14 @@ KEYS = (
     "trainer.strategy",
     "threads",
 )
+# What null means at execution, beside data.root and threads (the cores given): files under experiments/ hold null.
+_HERE = {
+    "data.num_workers": 0,
+    "trainer.accelerator": "auto",
+    "trainer.devices": 1,
+    "trainer.num_nodes": 1,
+    "trainer.strategy": "auto",
+}
 FOLDERS = ("data.root", "data.images", "data.masks", "data.cache_dir")
 PROJECT = Path(__file__).resolve().parents[3]
 
@@ -83,37 +93,84 @@ def override(config: dict[str, Any], assignments: Sequence[str]) -> dict[str, An
     Raises:
         ValueError: for any other key, or a word that is no assignment.
     """
-    config = copy.deepcopy(config)
     for assignment in assignments:
-        key, equals, text = assignment.partition("=")
-        if not equals:
-            raise ValueError(f"Expected key=value after the folder, found {assignment!r}: for example threads=4.")
-        if key not in KEYS:
+        key, equals, _ = assignment.partition("=")
+        if equals and key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, n=1)
             raise ValueError(
                 f"{key} is no placement{f' (did you mean {near[0]}?)' if near else ''}. What is computed is frozen in "
                 f"the run's config.yaml; execute changes only where: {', '.join(KEYS)}. For another experiment start a "
                 f"new run: python train.py ... {assignment}"
             )
-        *parents, last = key.split(".")
-        node = config
+    return change(config, assignments)
+
+
+def change(config: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """Return the config with any keys replaced that it has: key=value, values as YAML; +key=value adds one.
+
+    Raises:
+        ValueError: for a key that is not there (or, with +, is there already), or a word that is no assignment.
+    """
+    config = copy.deepcopy(config)
+    for assignment in assignments:
+        key, equals, text = assignment.partition("=")
+        if not equals:
+            raise ValueError(f"Expected key=value after the folder, found {assignment!r}: for example threads=4.")
+        *parents, last = key.removeprefix("+").split(".")
+        node: Any = config
         for parent in parents:
-            node = node[parent]
-        if last not in node:
-            raise ValueError(f"{key}: this run has no such key; its config.yaml has {', '.join(map(str, node))}.")
-        try:
-            node[last] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{assignment}: the value is no YAML. Write for example threads=4.") from error
+            node = node.get(parent) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or (last in node) == key.startswith("+") or isinstance(node.get(last), dict):
+            raise ValueError(_no_such(config, key))
+        node[last] = _value(assignment, text)
     return absolute(config)
 
 
+def _no_such(config: dict[str, Any], key: str) -> str:
+    known = [name for name, _ in leaves(config)]
+    near = difflib.get_close_matches(key.removeprefix("+"), known, n=1)
+    if near == [key.removeprefix("+")]:
+        return f"{key}: this run has that key already. Leave the + out."
+    suggestion = f"did you mean {near[0]}? " if near else ""
+    return f"{key}: this run has no such key with one value; {suggestion}Its config.yaml shows all of them."
+
+
+def _value(assignment: str, text: str) -> Any:
+    try:
+        parsed: Any = OmegaConf.to_container(OmegaConf.create(f"value: {text}"), resolve=False)
+        return parsed["value"]  # OmegaConf's YAML, to which 1e-3 is a number
+    except (yaml.YAMLError, OmegaConfBaseException, TypeError, KeyError, ValueError) as error:
+        raise ValueError(f"{assignment}: the value is no YAML. Write for example threads=4.") from error
+
+
 def located(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the config with a data root that was not typed set to $SEGFIELD_DATA/<data>, else data/<data>."""
+    """Return the config with every placement that was not typed, or not kept, filled in for this machine.
+
+    A data root is $SEGFIELD_DATA/<data>, else data/<data> of the project.
+    """
     config = copy.deepcopy(config)
     data = config["data"]
     if "root" in data and data["root"] is None:
         name = data["_target_"].split(".")[-2]
         base = os.environ.get("SEGFIELD_DATA")
         data["root"] = str((Path(base) if base else PROJECT / "data").absolute() / name)
+    for key, value in _HERE.items():
+        group, name = key.split(".")
+        if name in config[group] and config[group][name] is None:
+            config[group][name] = value
+    if config.get("threads") is None:
+        config["threads"] = cores()
+    return config
+
+
+def unplaced(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the config with every placement key null: what may be kept in a repository and used elsewhere."""
+    config = copy.deepcopy(config)
+    for key, _ in list(leaves(config)):
+        if key in KEYS:
+            *parents, last = key.split(".")
+            node = config
+            for parent in parents:
+                node = node[parent]
+            node[last] = None
     return config

@@ -1,11 +1,18 @@
 """The classes that a config may name. Exact names, never a package: a package lets code through.
 
+Asked twice: refused() finds what is not allowed before anything is imported, instantiate() has Hydra ask allowed().
+
 A user adds own classes by the environment, SEGFIELD_ALLOW=pkg.Class,pkg.Other, never by the config.
 """
 
+import difflib
 import functools
 import importlib
 import os
+from collections.abc import Iterator
+from typing import Any
+
+from segfield.run.inside import nodes
 
 _SEGFIELD = (
     "segfield.augment.Augmentation",
@@ -15,6 +22,7 @@ _SEGFIELD = (
     "segfield.callbacks.plateau.Plateau",
     "segfield.callbacks.progress_bar.ProgressBar",
     "segfield.callbacks.signals.SaveOnSignal",
+    "segfield.callbacks.tensorboard.TensorBoard",
     "segfield.callbacks.throughput.Throughput",
     "segfield.callbacks.trace.Trace",
     "segfield.data.blobs.Blobs",
@@ -103,6 +111,8 @@ _TORCH = (
 )
 _TORCHMETRICS = ("torchmetrics.MetricCollection", "torchmetrics.MeanMetric", "torchmetrics.SumMetric")
 LISTED = (*_SEGFIELD, *_LIGHTNING, *_TORCH, *_TORCHMETRICS)
+_HYDRAS = ("_target_", "_partial_")  # of Hydra's own keys the ones that a config needs
+_NEVER = {"model_registry": "would upload the checkpoints"}  # arguments of allowed classes
 
 
 @functools.cache
@@ -119,15 +129,57 @@ def _canonical(name: str) -> str:
     return f"{found.__module__}.{found.__qualname__}"
 
 
+def _added() -> list[str]:
+    added = [name.strip() for name in os.environ.get("SEGFIELD_ALLOW", "").split(",") if name.strip()]
+    for name in added:
+        if "*" in name or "." not in name:
+            raise ValueError(f"SEGFIELD_ALLOW takes exact names such as pkg.module.Class, found {name!r}.")
+    return added
+
+
 def allowed() -> list[str]:
     """Return every class that instantiate may call, those of SEGFIELD_ALLOW included.
 
     Raises:
         ValueError: if SEGFIELD_ALLOW names a whole package.
     """
-    added = [name.strip() for name in os.environ.get("SEGFIELD_ALLOW", "").split(",") if name.strip()]
-    for name in added:
-        if "*" in name or "." not in name:
-            raise ValueError(f"SEGFIELD_ALLOW takes exact names such as pkg.module.Class, found {name!r}.")
-    listed = [*LISTED, *added]
+    listed = [*LISTED, *_added()]
     return [*listed, *(_canonical(name) for name in listed if not name.startswith("segfield."))]
+
+
+def refused(config: Any) -> list[str]:
+    """Find what a config may not hold, wherever it stands: classes, keys and types of values. Imports nothing.
+
+    Raises:
+        ValueError: if SEGFIELD_ALLOW names a whole package.
+    """
+    names = {*LISTED, *_added()}
+    try:
+        return [error for key, value in nodes(config) for error in _refused(key, value, names)]
+    except ValueError as error:
+        return [str(error)]
+
+
+def _refused(key: str, value: Any, names: set[str]) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from (f"{key}: {name!r} is no name of an argument. Write a word." for name in value if not _is_name(name))
+        if "_target_" in value and not (isinstance(value["_target_"], str) and value["_target_"] in names):
+            target = str(value["_target_"])[:200]
+            near = difflib.get_close_matches(target, names, n=1)
+            yield (
+                f"{key}._target_={target} is not allowed: a config names only the classes of the whitelist, "
+                f"src/segfield/run/whitelist.py{f'; did you mean {near[0]}?' if near else '.'} "
+                "Allow a class of your own with SEGFIELD_ALLOW=pkg.Class."
+            )
+        for name in value:
+            if str(name).startswith("_") and name not in _HYDRAS:
+                yield f"{key}.{name} is no key of a config: it would change how the config is read. Remove it."
+            elif name in _NEVER and value[name] is not None:
+                yield f"{key}.{name}={value[name]} {_NEVER[name]}: no run does. Remove it."
+    elif not isinstance(value, list | str | int | float | None):
+        kind = type(value).__name__
+        yield f"{key} holds {kind}, expected a number, a word, a list or a mapping. Write it as plain YAML."
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str | int)  # numbers: data.values

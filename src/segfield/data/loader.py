@@ -1,0 +1,67 @@
+"""Samples -> batches: the loader, its workers and what makes one batch of several samples.
+
+Not here: which samples make which batch (sampler.py).
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, default_collate
+
+
+class _Items(Dataset[dict[str, Any]]):
+    """The samples of a data module by index."""
+
+    def __init__(self, item: Callable[[int], dict[str, Any]]) -> None:
+        self._item = item
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self._item(index)
+
+
+def load(
+    item: Callable[[int], dict[str, Any]], batches: Iterable[list[int]], *, workers: int, seed: int
+) -> "DataLoader[dict[str, Any]]":
+    """Make the loader.
+
+    Args:
+        item: reads a sample by its index.
+        batches: lists of indices; any iterable serves.
+        workers: processes that read.
+        seed: with a worker's number it sets Python's, NumPy's and torch's random numbers there, as torch does it; the
+            training process's own are neither read nor moved.
+    """
+    return DataLoader(
+        _Items(item),
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=collate,
+        worker_init_fn=_leave_group,
+        pin_memory=torch.cuda.is_available(),
+        persistent_workers=workers > 0,
+        generator=torch.Generator().manual_seed(seed),
+    )
+
+
+def _leave_group(worker: int) -> None:
+    """Leave signals to a whole group (Ctrl-C, a scheduler's SIGTERM) to the training process alone: it saves first."""
+    os.setpgid(0, 0)
+
+
+def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Stack samples to a batch: tensors [N, ...], `id` and `group` as lists.
+
+    Raises:
+        ValueError: if the samples have different sizes.
+    """
+    first = items[0]
+    for item in items:
+        if item["image"].shape != first["image"].shape:
+            raise ValueError(
+                f"{first['id']} is {tuple(first['image'].shape)} and {item['id']} is {tuple(item['image'].shape)}: "
+                "one batch needs one size. Set data.size=[H,W], or data.batch_size=1."
+            )
+    batch: dict[str, Any] = default_collate(items)
+    return batch

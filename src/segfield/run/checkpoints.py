@@ -1,0 +1,209 @@
+"""What a run goes on from: the newest checkpoint that is whole, this model's, and holds all that is needed.
+
+A checkpoint may come from someone else or from a failing disk: it is read with weights_only, which runs no code, and
+every number that decides something is looked at before anything is loaded.
+"""
+
+import logging
+import zipfile
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from segfield.run.status import read_status
+from segfield.task import PixelwiseTask
+
+_log = logging.getLogger(__name__)
+_FOLDER = Path("checkpoints")
+_PARTS: dict[str, type] = {
+    "state_dict": dict,
+    "optimizer_states": list,
+    "lr_schedulers": list,
+    "callbacks": dict,
+    "loops": dict,
+    "global_step": int,
+}
+
+
+class Start(NamedTuple):
+    """A checkpoint and the number of optimiser's steps that it holds."""
+
+    path: Path
+    step: int
+
+
+class _NoStartError(ValueError):
+    """A good file of this model, but no place where training goes on."""
+
+
+def starting_point(task: PixelwiseTask) -> Start | None:
+    """Choose what the run in the current folder goes on from; a warning names each file that is passed over, and why.
+
+    last.ckpt where it is good. Else the newer of previous.ckpt and best.ckpt; best.ckpt last where the end of its
+    epoch may not be written. A file that is not good is kept as <name>.damaged.
+
+    Returns:
+        None for a run from step 0: no checkpoint yet, or best.ckpt alone, of a first epoch that did not end.
+
+    Raises:
+        ValueError: if there are checkpoints and none is good.
+        PermissionError: if one may not be read.
+    """
+    good: dict[str, tuple[Start, bool]] = {}  # False: the end of its epoch may be missing in the run's files
+    bad: dict[Path, str] = {}
+    unfit: dict[Path, str] = {}
+    reached = _reached()
+    for name in ("last", "previous", "best"):
+        path = _FOLDER / f"{name}.ckpt"
+        if path.exists():
+            try:
+                step, inside = _examined(path, task)
+                good[name] = (Start(path, step), name != "best" or inside or reached > step)
+            except _NoStartError as error:
+                unfit[path] = str(error)
+            except ValueError as error:
+                bad[path] = str(error)
+    only_best = not bad and set(good) <= {"best"}
+    if only_best and not any(ended for _, ended in good.values()):  # killed in its first epoch, as a rule
+        if good or unfit:
+            why = unfit.get(_FOLDER / "best.ckpt", "its epoch did not come to an end")
+            _log.warning("starting again from step 0: there is no last.ckpt, and best.ckpt is no start (%s)", why)
+        return None
+    if not good:
+        files = "\n".join(f"  {path}: {reason}" for path, reason in {**bad, **unfit}.items())
+        raise ValueError(
+            f"The run cannot go on, since none of its checkpoints can be used:\n{files}\n"
+            f"Put a good one back as {_FOLDER / 'last.ckpt'}, or delete the folder {_FOLDER} to start over from step 0."
+        )
+    for path, reason in bad.items():
+        _log.warning("%s cannot be used: %s. It is kept as %s", path, reason, _put_aside(path))
+    start, ended = good["last"] if "last" in good else max(good.values(), key=lambda item: (item[1], item[0].step))
+    _say_what_is_lost(start, ended, reached, bad)
+    return start
+
+
+def _say_what_is_lost(start: Start, ended: bool, reached: int, bad: dict[Path, str]) -> None:
+    if start.path.name != "last.ckpt":
+        lost = f": {reached - start.step} steps are computed again" if reached > start.step else ""
+        _log.warning("going back from step %d to step %d (%s)%s", max(reached, start.step), *reversed(start), lost)
+    if not ended:
+        _log.warning(
+            "The scores of the epoch before step %d may be missing in metrics.csv and TensorBoard: the run was stopped "
+            "between %s and the end of that epoch",
+            start.step,
+            start.path,
+        )
+    if _FOLDER / "best.ckpt" in bad:
+        _log.warning("The best epoch so far is lost: best.ckpt will be the best of the epochs that follow")
+
+
+def _reached() -> int:
+    """Return the steps that the run is known to have done, by status.json and trace.csv."""
+    done = [0]
+    status = read_status(".").get("step")
+    if isinstance(status, int):
+        done.append(status)
+    trace = Path("trace.csv")
+    rows = trace.read_text(errors="replace").splitlines()[1:] if trace.exists() else []
+    cells = [row.split(",") for row in rows[-2:]]  # a kill may have cut the last one short
+    return max(done + [int(row[1]) + 1 for row in cells if len(row) == 3 and row[1].isdecimal()])
+
+
+def _put_aside(path: Path) -> Path:
+    names = (path.with_name(f"{path.name}.damaged{number or ''}") for number in count())
+    return path.replace(next(name for name in names if not name.exists()))
+
+
+def _examined(path: Path, task: PixelwiseTask) -> tuple[int, bool]:
+    """Read a checkpoint without running anything in it.
+
+    Returns:
+        Its global step, and whether its place is inside an epoch.
+
+    Raises:
+        ValueError: why it cannot be used.
+    """
+    content = _read(path)
+    if not isinstance(content, dict):
+        raise ValueError(f"no checkpoint of a run: it holds a {type(content).__name__}")
+    wrong = [name for name, kind in _PARTS.items() if not isinstance(content.get(name), kind)]
+    if isinstance(content.get("state_dict"), dict):
+        _compare_weights(content["state_dict"], task)
+        if wrong and path.name == "best.ckpt":  # ModelCheckpoint(save_weights_only=True)
+            raise _NoStartError(f"it holds weights, but no {', '.join(wrong)}")
+    if wrong:
+        raise ValueError(f"no checkpoint of a run: no {', '.join(wrong)} in it")
+    _compare_optimizer(content, task)
+    position = content.get("position")
+    numbers = [position.get("epoch"), position.get("batches")] if isinstance(position, dict) else [None]
+    if not all(isinstance(number, int) and number >= 0 for number in [*numbers, content["global_step"]]):
+        kind = _NoStartError if path.name == "best.ckpt" else ValueError
+        raise kind("it was written inside a step: it holds weights, not the place where training goes on")
+    return content["global_step"], content["position"]["batches"] > 0
+
+
+def _read(path: Path) -> Any:
+    try:
+        with zipfile.ZipFile(path) as file:
+            flipped = file.testzip()
+        content = None if flipped else torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except PermissionError:
+        raise
+    except Exception as error:  # what a damaged or hostile file raises has no limits
+        said = str(error)
+        if "Unsupported global: GLOBAL " in said:
+            name = said.split("Unsupported global: GLOBAL ")[1].split()[0]
+            raise ValueError(f"it asks for {name}, and a checkpoint that brings code is not loaded") from error
+        reason = (said.splitlines() or [""])[0]
+        size = path.stat().st_size
+        raise ValueError(
+            f"damaged, cut short or no checkpoint: {size} bytes, {type(error).__name__}: {reason}"
+        ) from error
+    if flipped:
+        raise ValueError(f"damaged: the checksum of {flipped} in it is wrong")
+    return content
+
+
+def _compare_weights(weights: dict[str, Any], task: PixelwiseTask) -> None:
+    """Raise ValueError where names or shapes are not this model's."""
+    found = {name: tuple(getattr(value, "shape", ("no tensor",))) for name, value in weights.items()}
+    wanted = {name: tuple(value.shape) for name, value in task.state_dict().items()}
+    differing = [name for name in {**wanted, **found} if wanted.get(name) != found.get(name)]
+    if differing:
+        first, among = differing[0], len({**wanted, **found})
+        raise ValueError(
+            f"a checkpoint of another model: {len(differing)} of {among} weights differ, first {first}: "
+            f"{found.get(first, 'absent')} in the file, {wanted.get(first, 'absent')} in this model"
+        )
+
+
+def _compare_optimizer(content: dict[str, Any], task: PixelwiseTask) -> None:
+    """Raise ValueError where the states are not of this optimiser and its parameters."""
+    configured = task.configure_optimizers()
+    scheduled = isinstance(configured, dict)
+    optimizer = configured["optimizer"] if scheduled else configured
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    if not _fits(content["optimizer_states"], optimizer, parameters):
+        raise ValueError(f"its optimiser's state is not of this run's {type(optimizer).__name__}")
+    if len(content["lr_schedulers"]) != int(scheduled):
+        raise ValueError(f"it holds {len(content['lr_schedulers'])} schedulers, this run has {int(scheduled)}")
+
+
+def _fits(states: list[Any], optimizer: torch.optim.Optimizer, parameters: list[torch.Tensor]) -> bool:
+    try:
+        (saved,) = states
+        groups, moments = saved["param_groups"], saved["state"]
+        if [len(group["params"]) for group in groups] != [len(group["params"]) for group in optimizer.param_groups]:
+            return False
+        # Names of settings tell optimisers apart; a newer torch may know more of them than the file.
+        known = all(set(group) <= set(mine) for group, mine in zip(groups, optimizer.param_groups, strict=True))
+        return known and all(
+            value.ndim == 0 or value.shape == parameters[place].shape
+            for place, state in moments.items()
+            for value in state.values()
+            if isinstance(value, torch.Tensor)
+        )
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):  # not built as such a state is
+        return False
