@@ -18,14 +18,11 @@ except ModuleNotFoundError as error:
 compose.register()
 
 
-@hydra.main(config_path="conf", config_name="train")
+@hydra.main(config_path="conf", config_name="train", execution_whitelist=[])  # a config names no hydra.callbacks either
 def main(config: DictConfig) -> None:
     """Run what was composed; a sweep (-m) never comes here, its launcher starts one process per job."""
     compose.run(config)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    compose.start(main)

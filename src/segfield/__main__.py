@@ -28,4 +28,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[0]  # where the command is typed: a run folder that others sent may hold a yaml.py
     sys.exit(main())

@@ -5,11 +5,14 @@ Below every other room, like spatial; knows the standard library only.
 
 import contextlib
 import errno
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+_log = logging.getLogger(__name__)
+_DAMAGED = "%s begins with %r instead of %s: it is kept as %s, and a new one begins with this step"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -77,25 +80,57 @@ def append_lines(path: str | Path, lines: list[str]) -> None:
         os.fsync(file.fileno())
 
 
-def cut_rows(path: str | Path, column: str, limit: int) -> None:
-    """Keep a CSV's header and the rows whose integer `column` is below `limit`; drop broken rows too."""
+def cut_rows(path: str | Path, names: Sequence[str], limit: int) -> list[int]:
+    """Keep a CSV's header and the rows whose `step` is below `limit`, each once; drop broken rows too.
+
+    A file that is not there is made. One with another header, which a hand or a disk has damaged, is put aside whole as
+    <name>.damaged, and a new one is made.
+
+    Args:
+        path: of the file.
+        names: of its columns; one is `step`, a whole number.
+        limit: first step that is not kept.
+
+    Returns:
+        The steps that are there, in the order of the file.
+    """
     path = Path(path)
-    if not path.exists():
-        return
-    header, *rows = path.read_text().splitlines() or [""]
-    names = header.split(",")
-    if column not in names:
-        return
-    place = names.index(column)
-    kept = []
+    header, *rows = path.read_text(errors="replace").splitlines() or [""] if path.exists() else [""]
+    if header.split(",") != list(names):
+        if rows or header:
+            aside = path.with_name(f"{path.name}.damaged")
+            path.replace(aside)
+            _log.warning(_DAMAGED, path, header, ",".join(names), aside.name)
+        rows = []
+    place, kept = names.index("step"), dict[int, str]()
     for row in rows:
         cells = row.split(",")
-        if len(cells) == len(names) and cells[place].isdigit() and int(cells[place]) < limit:
-            kept.append(row)
-    write_text(path, "".join(f"{row}\n" for row in [header, *kept]))
+        if len(cells) == len(names) and cells[place].isdecimal() and int(cells[place]) < limit:
+            kept.setdefault(int(cells[place]), row)
+    write_text(path, "".join(f"{row}\n" for row in [",".join(names), *kept.values()]))
+    return list(kept)
 
 
 def clear_temporaries(folder: str | Path) -> None:
     """Delete what a killed process left behind in `folder`: temporary files of whole()."""
     for stale in Path(folder).glob(".*.tmp"):
         stale.unlink(missing_ok=True)
+
+
+def write_new(path: str | Path, text: str) -> bool:
+    """Write a text file whole where none stands yet, and return whether that was so: of two writers one wins."""
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.new.{os.getpid()}.tmp")
+    write_text(beside, text)
+    try:
+        os.link(beside, path)
+    except FileExistsError:
+        return False
+    except OSError:  # a file system without hard links
+        with contextlib.suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
+            file.write(text)
+            return True
+        return False
+    finally:
+        beside.unlink(missing_ok=True)
+    return True

@@ -2,23 +2,26 @@
 
 Whole numbers (int64) add up exactly: a score is bitwise the same however the set is cut into batches, ranks or resumed
 halves. update is called (logits, target, valid, group). A pixel is predicted where its probability is above the
-threshold, not equal to it. Pixels outside `valid` do not count. Losses live in losses.py.
+threshold, not equal to it. Pixels outside `valid` do not count. Losses live in losses.py, the mean of one here.
 """
 
 import math
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import final
 
 import torch
 from torch import Tensor
-from torchmetrics import Metric
+from torchmetrics import Metric, MetricCollection
 
 # A Dice value is held in units of 2**-32: room for 2**31 images, of up to 2**29 pixels each.
 _DICE_UNIT = 2**32
 
 
 class _BinaryScore(Metric):
-    """Count, per image, what the four scores below are made of. Not to be used by itself.
+    """Count what the four scores below are made of. Not to be used by itself.
+
+    All of them have the same state, so that BinaryScores counts a batch once for all.
 
     Args:
         threshold: a probability, above 0 and below 1. It is compared with the logits, in float32, as its own logit.
@@ -32,6 +35,7 @@ class _BinaryScore(Metric):
     full_state_update = False
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
+    counts: Tensor  # [6], sums over images: Dice in its unit, images that have one, pixels: hits, predicted, true, valid
 
     def __init__(self, threshold: float = 0.5) -> None:
         super().__init__()
@@ -41,6 +45,7 @@ class _BinaryScore(Metric):
             )
         self.threshold = threshold
         self.cutoff = math.log(threshold) - math.log1p(-threshold)
+        self.add_state("counts", torch.zeros(6, dtype=torch.int64), dist_reduce_fx="sum")
 
     @final
     def update(self, logits: Tensor, target: Tensor, valid: Tensor | None, group: list[str]) -> None:
@@ -56,26 +61,28 @@ class _BinaryScore(Metric):
             ValueError: if the shapes do not fit one another.
         """
         self._check_shapes(logits, target, valid)
-        predicted, true = logits[:, 0].float() > self.cutoff, target != 0
+        predicted, true = logits[:, 0].float() > self.cutoff, target.bool()
         if valid is None:
-            pixels = target.new_full(target.shape[:1], target.shape[1] * target.shape[2], dtype=torch.int64)
+            hits, predicted, true = _count(predicted & true, predicted, true)
+            pixels = torch.full_like(hits, target.shape[1] * target.shape[2])
         else:
             inside = valid[:, 0]
-            predicted, true, pixels = predicted & inside, true & inside, _count(inside)
-        self._add(_count(predicted & true), _count(predicted), _count(true), pixels)
+            predicted, true = predicted & inside, true & inside
+            hits, predicted, true, pixels = _count(predicted & true, predicted, true, inside)
+        self._add(hits, predicted, true, pixels)
 
-    @abstractmethod
+    @final
     def _add(self, hits: Tensor, predicted: Tensor, true: Tensor, pixels: Tensor) -> None:
         """Add the pixels of each image, [N] int64: predicted and true, predicted, true, valid."""
+        total, seen = predicted + true, pixels > 0
+        # In whole numbers: sums of floats would depend on the order, and MPS has no float64.
+        dice = torch.div(2 * _DICE_UNIT * hits + total // 2, total.clamp(min=1), rounding_mode="floor")
+        dice = torch.where(total == 0, _DICE_UNIT, dice) * seen
+        self.counts += torch.stack((dice, seen.long(), hits, predicted, true, pixels)).sum(1)
 
     @abstractmethod
     def compute(self) -> Tensor:
         """Give the score of everything added so far, a float32 scalar."""
-
-    @final
-    def _add_sum(self, name: str) -> None:
-        """Make a state that adds up over batches and ranks."""
-        self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     @final
     def _check_shapes(self, logits: Tensor, target: Tensor, valid: Tensor | None) -> None:
@@ -100,25 +107,10 @@ class Dice(_BinaryScore):
     pixel is not counted; with no image counted the score is 1. Each image's value is rounded to 2**-32.
     """
 
-    score: Tensor
-    images: Tensor
-
-    def __init__(self, threshold: float = 0.5) -> None:
-        super().__init__(threshold)
-        self._add_sum("score")
-        self._add_sum("images")
-
-    def _add(self, hits: Tensor, predicted: Tensor, true: Tensor, pixels: Tensor) -> None:
-        total = predicted + true
-        # In whole numbers: sums of floats would depend on the order, and MPS has no float64.
-        value = torch.div(2 * hits * _DICE_UNIT + total // 2, total.clamp(min=1), rounding_mode="floor")
-        value = torch.where(total == 0, torch.full_like(value, _DICE_UNIT), value)
-        self.score += torch.where(pixels == 0, torch.zeros_like(value), value).sum()
-        self.images += (pixels > 0).sum()
-
     def compute(self) -> Tensor:
         """Give the mean over the images, a float32 scalar."""
-        return _ratio(self.score, self.images * _DICE_UNIT)
+        dice, images, *_ = self.counts
+        return _ratio(dice, images * _DICE_UNIT)
 
 
 @final
@@ -129,24 +121,10 @@ class DiceSet(_BinaryScore):
     set is predicted or true.
     """
 
-    hits: Tensor
-    predicted: Tensor
-    true: Tensor
-
-    def __init__(self, threshold: float = 0.5) -> None:
-        super().__init__(threshold)
-        self._add_sum("hits")
-        self._add_sum("predicted")
-        self._add_sum("true")
-
-    def _add(self, hits: Tensor, predicted: Tensor, true: Tensor, pixels: Tensor) -> None:
-        self.hits += hits.sum()
-        self.predicted += predicted.sum()
-        self.true += true.sum()
-
     def compute(self) -> Tensor:
         """Give the Dice coefficient of the set, a float32 scalar."""
-        return _ratio(2 * self.hits, self.predicted + self.true)
+        _, _, hits, predicted, true, _ = self.counts
+        return _ratio(2 * hits, predicted + true)
 
 
 @final
@@ -156,21 +134,10 @@ class IoU(_BinaryScore):
     Also called the Jaccard index. 1 where no pixel of the set is predicted or true.
     """
 
-    hits: Tensor
-    union: Tensor
-
-    def __init__(self, threshold: float = 0.5) -> None:
-        super().__init__(threshold)
-        self._add_sum("hits")
-        self._add_sum("union")
-
-    def _add(self, hits: Tensor, predicted: Tensor, true: Tensor, pixels: Tensor) -> None:
-        self.hits += hits.sum()
-        self.union += (predicted + true - hits).sum()
-
     def compute(self) -> Tensor:
         """Give the intersection over union of the set, a float32 scalar."""
-        return _ratio(self.hits, self.union)
+        _, _, hits, predicted, true, _ = self.counts
+        return _ratio(hits, predicted + true - hits)
 
 
 @final
@@ -180,27 +147,62 @@ class PixelAccuracy(_BinaryScore):
     High for an empty prediction of small objects: read it beside Dice. 1 where the set has no valid pixel.
     """
 
-    correct: Tensor
-    pixels: Tensor
-
-    def __init__(self, threshold: float = 0.5) -> None:
-        super().__init__(threshold)
-        self._add_sum("correct")
-        self._add_sum("pixels")
-
-    def _add(self, hits: Tensor, predicted: Tensor, true: Tensor, pixels: Tensor) -> None:
-        self.correct += (pixels - predicted - true + 2 * hits).sum()
-        self.pixels += pixels.sum()
-
     def compute(self) -> Tensor:
         """Give the share of right pixels, a float32 scalar."""
-        return _ratio(self.correct, self.pixels)
+        _, _, hits, predicted, true, pixels = self.counts
+        return _ratio(pixels - predicted - true + 2 * hits, pixels)
 
 
-def _count(mask: Tensor) -> Tensor:
-    """Count the pixels of each image: [N, H, W] bool to [N] int64."""
+@final
+class BinaryScores(MetricCollection):
+    """A collection that counts each batch once for all of the scores above that have the same threshold.
+
+    torchmetrics would guess by itself which metrics have a state in common, from their values after the first batch.
+
+    Args:
+        metrics: by name; others than the scores above are updated as ever.
+    """
+
+    def __init__(self, metrics: dict[str, Metric]) -> None:
+        groups: dict[float, list[str]] = {}
+        for name, metric in metrics.items():
+            if isinstance(metric, _BinaryScore):
+                groups.setdefault(metric.threshold, []).append(name)
+        super().__init__(dict(metrics), compute_groups=list(groups.values()))
+
+
+@final
+class MeanLoss(Metric):
+    """Mean over images of a loss that is given as the mean of each batch.
+
+    torchmetrics' MeanMetric looks for NaN in each batch, for which it waits for the device; here NaN stays NaN.
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+    total: Tensor
+    images: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, loss: Tensor, images: int) -> None:
+        """Add a batch of so many images with this mean loss, a scalar."""
+        self.total += loss * images
+        self.images += images
+
+    def compute(self) -> Tensor:
+        """Give the mean over the images, a float32 scalar."""
+        return self.total / self.images
+
+
+def _count(*masks: Tensor) -> Iterable[Tensor]:
+    """Count the pixels of each image in some masks, [N, H, W] bool each: [N] int64 each."""
     # On a CPU a sum of bool in int32 takes a tenth of the time of one in int64; an image is far below 2**31 pixels.
-    return mask.sum((1, 2), dtype=torch.int32).long()
+    return torch.stack(masks).sum((2, 3), dtype=torch.int32).long()
 
 
 def _ratio(part: Tensor, whole: Tensor) -> Tensor:

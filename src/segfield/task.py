@@ -5,14 +5,17 @@ device: uint8 -> float in [0, 1] -> augmentation -> standardisation -> network -
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, final
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics import Metric, MetricCollection
 
+from segfield.metrics import MeanLoss
 from segfield.spatial import centre_crop
 
 Batch = dict[str, Any]
@@ -27,8 +30,38 @@ class Augmentation(Protocol):
 
 
 def step_seed(*key: int) -> int:
-    """Derive the seed of torch's generators from numbers such as (seed, epoch, step, rank)."""
+    """Derive a seed from numbers such as (seed, epoch, step, rank)."""
     return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8], "little") >> 1
+
+
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed Python's, NumPy's and torch's global generators, of the CPU and of this device."""
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    # torch.manual_seed takes 100 microseconds: it writes down the call stack for devices that nobody has used so far.
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        torch.get_device_module(device).manual_seed(seed)
+
+
+def is_logged(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Tell in on_train_batch_end whether a step of the optimiser is over that the loggers write, every n-th."""
+    over = trainer.is_last_batch or (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+    every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]  # set by Lightning's logger connector
+    return over and every > 0 and trainer.global_step % every == 0
+
+
+def log_step(trainer: pl.Trainer, batch_idx: int, scalars: Mapping[str, Tensor | float]) -> None:
+    """Give every n-th optimiser's step to the loggers, an epoch's last one to callbacks too, as callback_metrics.
+
+    Call it in on_train_batch_end. Lightning's self.log takes 100 microseconds for each value, also at the steps that no
+    logger writes, and for the progress bar it waits for the device.
+    """
+    if is_logged(trainer, batch_idx):
+        for logger in trainer.loggers:
+            logger.log_metrics({name: float(value) for name, value in scalars.items()}, trainer.global_step - 1)
+    if trainer.is_last_batch:
+        trainer.lightning_module.log_dict(dict(scalars), logger=False, on_step=True, on_epoch=False)
 
 
 @final
@@ -81,10 +114,12 @@ class PixelwiseTask(pl.LightningModule):
         self.loss, self.activation = loss, activation
         # Not "train": a module has a method of that name, which a ModuleDict refuses.
         self.metrics = nn.ModuleDict({f"{stage}/": metrics.clone(prefix=f"{stage}/") for stage in STAGES})
-        self.mean_loss = nn.ModuleDict({f"{stage}/": MeanMetric() for stage in STAGES})
+        self.mean_loss = nn.ModuleDict({f"{stage}/": MeanLoss() for stage in STAGES})
         self.monitor, self.mode, self.threshold = monitor, mode, threshold
         self.scheduler_interval, self.seed = scheduler_interval, seed
         self._optimizer, self._scheduler, self._augmentation = optimizer, scheduler, augmentation
+        self._train_scores_logged = False
+        self._step_values: dict[str, Tensor | float] = {}
         self.register_buffer("mean", torch.as_tensor(mean, dtype=torch.float32).reshape(-1, 1, 1))
         self.register_buffer("std", torch.as_tensor(std, dtype=torch.float32).reshape(-1, 1, 1))
         if not (self.std > 0).all():
@@ -104,7 +139,7 @@ class PixelwiseTask(pl.LightningModule):
         training = self.trainer.training and not self.trainer.sanity_checking
         if training:
             step = self.trainer.fit_loop.epoch_loop.batch_progress.current.ready
-            torch.manual_seed(step_seed(self.seed, self.current_epoch, step, self.global_rank))
+            seed_generators(step_seed(self.seed, self.current_epoch, step, self.global_rank), self.device)
         return self.prepare(batch, augment=training)
 
     def prepare(self, batch: Batch, *, augment: bool = False) -> Batch:
@@ -122,31 +157,48 @@ class PixelwiseTask(pl.LightningModule):
         cropped: Batch = {n: centre_crop(batch[n], size) for n in ("target", "weight", "valid") if n in batch}
         return logits, {**batch, **cropped}
 
+    def on_train_start(self) -> None:
+        """Log the scores anew, also where a run goes on inside an epoch, which has no start then."""
+        self._train_scores_logged = False
+
+    def on_train_epoch_start(self) -> None:
+        """Log the scores anew: Lightning forgets them at an epoch's end."""
+        self._train_scores_logged = False
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        loss = self._step(batch, "train")
-        self.log("train/loss_step", loss, on_step=True, on_epoch=False, prog_bar=True)
-        self.log("lr", self.trainer.optimizers[0].param_groups[0]["lr"], on_step=True, on_epoch=False)
+        loss = self._step(batch, "train", first=not self._train_scores_logged)
+        self._train_scores_logged = True
+        self._step_values = {"train/loss_step": loss.detach(), "lr": self.trainer.optimizers[0].param_groups[0]["lr"]}
         return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Write the loss and the learning rate of every n-th step."""
+        log_step(self.trainer, batch_idx, self._step_values)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the validation scores."""
-        self._step(batch, "val")
+        self._step(batch, "val", first=batch_idx == 0)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the test scores."""
-        self._step(batch, "test")
+        self._step(batch, "test", first=batch_idx == 0)
 
-    def _step(self, batch: Batch, stage: str) -> Tensor:
+    def _step(self, batch: Batch, stage: str, *, first: bool) -> Tensor:
         logits, batch = self.predict_batch(batch)
         target, valid = batch["target"], batch.get("valid")
         loss: Tensor = self.loss(logits, target, batch.get("weight"), valid)
-        scores = self._scores(stage)
-        scores[f"{stage}/loss"].update(loss.detach(), len(target))
+        self._mean_loss(stage).update(loss.detach(), len(target))
         self._collection(stage).update(logits.detach(), target, valid, batch["group"])
-        for name, score in scores.items():
-            self.log(name, score, on_step=False, on_epoch=True, prog_bar=name == self.monitor, batch_size=len(target))
+        if first:  # from then on Lightning has the metrics; it computes them at the end of the epoch
+            for name, score in self._scores(stage).items():
+                self.log(name, score, on_step=False, on_epoch=True, prog_bar=name == self.monitor, batch_size=1)
         return loss
+
+    def _mean_loss(self, stage: str) -> MeanLoss:
+        mean_loss = self.mean_loss[f"{stage}/"]
+        assert isinstance(mean_loss, MeanLoss)
+        return mean_loss
 
     def _collection(self, stage: str) -> MetricCollection:
         collection = self.metrics[f"{stage}/"]
@@ -177,6 +229,5 @@ class PixelwiseTask(pl.LightningModule):
 
     def _scores(self, stage: str) -> dict[str, Metric]:
         """Return the mean loss and the metrics of a stage by the names under which they are logged."""
-        mean_loss = self.mean_loss[f"{stage}/"]
-        assert isinstance(mean_loss, Metric)
-        return {f"{stage}/loss": mean_loss, **{str(n): m for n, m in self._collection(stage).items()}}
+        scores = self._collection(stage).items(copy_state=False)
+        return {f"{stage}/loss": self._mean_loss(stage), **{str(name): score for name, score in scores}}

@@ -33,6 +33,7 @@ from segfield.run.checkpoint_io import WholeCheckpointIO
 from segfield.run.checkpoints import starting_point
 from segfield.task import PixelwiseTask
 
+
 def _fit(
     folder: Path,
     callbacks: Callable[[], list[Callback]],
@@ -233,6 +234,7 @@ def forked(tmp_path: Path) -> Callable[[Callable[[], object]], tuple[int, str]]:
             except BaseException:
                 traceback.print_exc()
             finally:
+                sys.stdout.flush()
                 sys.stderr.flush()
                 os._exit(code)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -1,23 +1,24 @@
-"""A run that was stopped and continued is, bit for bit, the run that was never stopped."""
+"""last.ckpt and previous.ckpt: when they are written, what is on disk before them, what a failure leaves."""
 
 import errno
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any, final
 
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, Checkpoint, ModelCheckpoint
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
 from segfield.callbacks.last_checkpoint import LastCheckpoint
 from segfield.callbacks.metrics_csv import MetricsCsv
 from segfield.callbacks.trace import Trace
+from segfield.run.checkpoint_io import WholeCheckpointIO
 
 pytestmark = [
     # A guess about speed; the data here are drawn in no time.
@@ -34,118 +35,43 @@ pytestmark = [
 
 Make = Callable[[], list[Callback]]
 Fit = Callable[..., pl.Trainer]
+Differences = Callable[[Path, Path], list[str]]
 Forked = Callable[[Callable[[], object]], tuple[int, str]]
 
 
-class Killer(Callback):
-    """Kills its process at its n-th hook call, or in a step."""
-
-    def __init__(self, call: int = -1, step: int = -1) -> None:
-        self.call, self.step = call, step
-
-    def count(self, *_: Any) -> None:
-        self.call -= 1
-        if self.call == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        self.count()
-        if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-
-for hook in (
-    *("on_train_start", "on_train_epoch_start", "on_train_batch_start", "on_before_zero_grad"),
-    *("on_before_optimizer_step", "on_validation_start", "on_validation_batch_end", "on_validation_end"),
-    *("on_train_epoch_end", "on_train_end"),
-):
-    setattr(Killer, hook, Killer.count)
-
-
-class LateKiller(Killer, Checkpoint):
-    """The same after every other callback, since Lightning calls a Checkpoint last."""
-
-
 @final
-class Interrupt(Callback):
-    """Sends SIGINT to its own process in a step."""
+class Kill(Callback):
+    """Kills its process in a step."""
 
     def __init__(self, step: int) -> None:
         self.step = step
 
     def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+@final
+class Draw(Callback):
+    """Draws a point after every validation, when Lightning has flushed its own."""
+
+    def on_validation_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        trainer.loggers[0].experiment.add_scalar("drawn", trainer.global_step, trainer.global_step - 1)  # type: ignore[attr-defined]
 
 
 @final
 class Saves(Callback):
-    """Keeps the step and the position of each checkpoint."""
+    """Keeps the step of each checkpoint, and counts batches."""
 
     def __init__(self) -> None:
         self.steps: list[int] = []
+        self.batches = 0
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.batches += 1
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
         self.steps.append(checkpoint["global_step"])
-
-
-def flat(value: Any, path: str = "") -> dict[str, Any]:
-    """Every number of a nested structure by its path, tensors as bytes."""
-    if isinstance(value, torch.Tensor):
-        return {path: (value.dtype, tuple(value.shape), value.contiguous().numpy().tobytes())}
-    if isinstance(value, dict):
-        return {k: v for name, item in value.items() for k, v in flat(item, f"{path}/{name}").items()}
-    if isinstance(value, list | tuple):
-        return flat(dict(enumerate(value)), path)
-    return {path: repr(value)}
-
-
-def points(folder: Path) -> dict[tuple[str, int], list[Any]]:
-    """What TensorBoard shows: the values at each (tag, step); those under time/ as None."""
-    ordered = folder / "tensorboard-in-order"
-    shutil.rmtree(ordered, ignore_errors=True)
-    ordered.mkdir()
-    # Names hold seconds and process ids, whose order is that of time only where starts are seconds apart.
-    for i, file in enumerate(sorted((folder / "tensorboard").glob("*tfevents*"), key=lambda f: f.stat().st_mtime_ns)):
-        shutil.copy(file, ordered / f"events.out.tfevents.{i:03d}")
-    events = EventAccumulator(str(ordered), size_guidance={"scalars": 0, "images": 0}).Reload()
-    found: dict[tuple[str, int], list[Any]] = {}
-    for tag in events.Tags()["scalars"]:
-        for event in events.Scalars(tag):
-            found.setdefault((tag, event.step), []).append(None if tag.startswith("time/") else event.value)
-    for tag in events.Tags()["images"]:
-        for event in events.Images(tag):
-            found.setdefault((tag, event.step), []).append(event.encoded_image_string)
-    return found
-
-
-def scores(folder: Path) -> list[str]:
-    """The rows of metrics.csv without the two columns of the clock."""
-    header, *rows = (folder / "metrics.csv").read_text().splitlines()
-    assert header.endswith(",time/images_per_second,time/step")
-    return [row.rsplit(",", 2)[0] for row in rows]
-
-
-def differences(one: Path, other: Path) -> list[str]:
-    """What two finished runs do not have in common."""
-    found = []
-    ends = [flat(torch.load(folder / "final.pt", weights_only=True)) for folder in (one, other)]
-    found += [f"end{name}" for name in {**ends[0], **ends[1]} if ends[0].get(name) != ends[1].get(name)]
-    if (one / "trace.csv").read_bytes() != (other / "trace.csv").read_bytes():
-        found.append("trace.csv")
-    if scores(one) != scores(other):
-        found.append("metrics.csv")
-    for name in ("best", "last"):
-        both = [torch.load(folder / f"checkpoints/{name}.ckpt", weights_only=True) for folder in (one, other)]
-        if len({(checkpoint["epoch"], checkpoint["global_step"]) for checkpoint in both}) > 1:
-            found.append(f"{name}.ckpt of another step")
-        elif flat(both[0]["state_dict"]) != flat(both[1]["state_dict"]):
-            found.append(f"{name}.ckpt")
-    drawn = [points(folder) for folder in (one, other)]
-    found += [f"point {name}" for name in {**drawn[0], **drawn[1]} if drawn[0].get(name) != drawn[1].get(name)]
-    # Lightning adds the epoch each time it logs: to the scores of validation and of training.
-    found += [f"point {name} twice" for name, values in drawn[1].items() if len(values) > 1 and name[0] != "epoch"]
-    return found
 
 
 def last_of(folder: Path) -> dict[str, Any]:
@@ -155,84 +81,6 @@ def last_of(folder: Path) -> dict[str, Any]:
 
 def halved(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.StepLR:
     return torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5)
-
-
-def one_cycle(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.OneCycleLR:
-    return torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, 9)
-
-
-@pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize(
-    ("stop", "every_n_steps", "code", "step", "position"),
-    [
-        (Killer(step=5), None, -signal.SIGKILL, 3, {"epoch": 1, "batches": 0}),
-        (Killer(step=6), 2, -signal.SIGKILL, 4, {"epoch": 1, "batches": 1}),
-        (Interrupt(step=5), None, 130, 5, {"epoch": 1, "batches": 2}),
-    ],
-    ids=["killed, from the epoch's start", "killed, from a step inside", "interrupted"],
-)
-def test_a_continued_run_is_the_run_that_was_never_stopped(
-    fit: Fit,
-    all_callbacks: Callable[..., Make],
-    forked: Forked,
-    tmp_path: Path,
-    stop: Callback,
-    every_n_steps: int | None,
-    code: int,
-    step: int,
-    position: dict[str, int],
-    workers: int,
-) -> None:
-    one, other, make = tmp_path / "one", tmp_path / "other", all_callbacks(every_n_steps)
-    options = {"tensorboard": True, "max_epochs": 3}
-    assert forked(lambda: fit(one, make, **options))[0] == 0
-    found, said = forked(lambda: fit(other, lambda: [stop, *make()], workers=workers, **options))
-    assert found == code, said
-    assert (last_of(other)["global_step"], last_of(other)["position"]) == (step, position)
-    found, said = forked(lambda: fit(other, make, workers=workers, **options))
-    assert found == 0, said
-    assert differences(one, other) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("every_n_steps", "options"),
-    [
-        (None, {}),
-        (2, {"accumulate_grad_batches": 2, "val_check_interval": 1 / 3}),
-        (1, {"workers": 2, "scheduler": one_cycle, "scheduler_interval": "step"}),
-        (1, {"scheduler": halved, "check_val_every_n_epoch": 2}),
-    ],
-    ids=["epochs", "accumulation", "workers", "schedulers"],
-)
-def test_a_run_killed_twice_anywhere_is_the_run_that_was_never_killed(
-    fit: Fit,
-    all_callbacks: Callable[..., Make],
-    forked: Forked,
-    tmp_path: Path,
-    every_n_steps: int | None,
-    options: dict[str, Any],
-) -> None:
-    make = all_callbacks(every_n_steps)
-    options = {"tensorboard": True, "max_epochs": 3, **options}
-
-    def callbacks(call: int) -> Make:  # odd: killed before the other callbacks' turn, even: after it
-        late = call % 2 == 0
-        return lambda: [*make(), LateKiller(call // 2)] if late else [Killer((call + 1) // 2), *make()]
-
-    code, said = forked(lambda: fit(tmp_path / "whole", make, **options))
-    assert code == 0, said
-    failures = {}
-    for call in range(2, 90, 7):
-        run = partial(fit, tmp_path / str(call), **options)
-        code, said = forked(partial(run, callbacks(call)))
-        assert code == -signal.SIGKILL, said
-        forked(partial(run, callbacks(1 + 37 * call % 41)))  # again, or to the end where less than that is left
-        code, said = forked(partial(run, make))
-        assert code == 0, said
-        failures[call] = differences(tmp_path / "whole", tmp_path / str(call))
-    assert {call: found for call, found in failures.items() if found} == {}
-    assert len(failures) == 13
 
 
 @pytest.mark.parametrize(("every_n_steps", "steps"), [(None, [3, 6]), (2, [2, 3, 4, 6, 8]), (1, list(range(1, 9)))])
@@ -245,9 +93,71 @@ def test_a_checkpoint_is_written_at_each_epochs_start_and_every_n_steps(
     assert last_of(tmp_path)["global_step"] == steps[-1]
 
 
-def test_a_number_of_steps_below_one_is_refused() -> None:
+@pytest.mark.parametrize(("every_n_steps", "steps"), [(None, [2, 3, 5, 6, 8]), (4, [2, 3, 4, 6, 8])])
+def test_a_checkpoint_is_written_every_n_minutes_inside_an_epoch(
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every_n_steps: int | None, steps: list[int]
+) -> None:
+    saves = Saves()
+    # Four minutes a step: the first step later than seven minutes after any checkpoint saves.
+    monkeypatch.setattr("segfield.callbacks.last_checkpoint.monotonic", lambda: 240.0 * saves.batches)
+    last = LastCheckpoint(every_n_steps=every_n_steps, every_n_minutes=7)
+    fit(tmp_path, lambda: [saves, last], max_epochs=3)
+    assert saves.steps == steps
+
+
+def test_numbers_of_steps_and_minutes_that_are_not_positive_are_refused() -> None:
     with pytest.raises(ValueError, match=r"callbacks\.last\.every_n_steps must be at least 1, or null; got 0"):
         LastCheckpoint(every_n_steps=0)
+    for minutes in (0, -1.5, float("nan")):
+        with pytest.raises(ValueError, match=rf"every_n_minutes must be above 0, or null; got {minutes}\. Use 10"):
+            LastCheckpoint(every_n_minutes=minutes)
+
+
+def test_the_former_checkpoint_is_kept_as_previous(fit: Fit, tmp_path: Path) -> None:
+    fit(tmp_path, lambda: [LastCheckpoint(every_n_steps=1)])
+    assert {path.name for path in (tmp_path / "checkpoints").iterdir()} == {"last.ckpt", "previous.ckpt"}
+    previous = torch.load(tmp_path / "checkpoints/previous.ckpt", weights_only=True)
+    assert [previous["global_step"], last_of(tmp_path)["global_step"]] == [4, 5]
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+def test_every_point_of_tensorboard_before_a_checkpoint_is_in_its_file_when_the_checkpoint_becomes_visible(
+    fit: Fit,
+    all_callbacks: Callable[..., Make],
+    differences: Differences,
+    forked: Forked,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    def make() -> list[Callback]:
+        return [Draw(), *all_callbacks(1, -1)()]
+
+    one, other = tmp_path / "one", tmp_path / "other"
+    options = {"tensorboard": True, "max_epochs": 3, "val_check_interval": 1 / 3}
+    assert forked(lambda: fit(one, make, **options))[0] == 0
+    save, write = WholeCheckpointIO.save_checkpoint, RecordWriter.write
+
+    def save_and_die(self: WholeCheckpointIO, checkpoint: dict[str, Any], path: str, **options: Any) -> None:
+        save(self, checkpoint, path, **options)
+        if Path(path).name == name and checkpoint["global_step"] == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def write_slowly(self: RecordWriter, data: bytes) -> None:
+        time.sleep(0.03)  # its thread falls behind the training
+        write(self, data)
+
+    monkeypatch.setattr(WholeCheckpointIO, "save_checkpoint", save_and_die)
+    monkeypatch.setattr(RecordWriter, "write", write_slowly)
+    code, said = forked(lambda: fit(other, make, **options))
+    assert code == -signal.SIGKILL, said
+    monkeypatch.undo()
+    if name == "best.ckpt":  # go on from it
+        for older in ("last", "previous"):
+            (other / f"checkpoints/{older}.ckpt").unlink()
+    code, said = forked(lambda: fit(other, make, **options))
+    assert code == 0, said
+    assert differences(one, other) == []
 
 
 def best_by_rate() -> list[Callback]:
@@ -263,7 +173,7 @@ def test_in_a_copied_folder_the_best_stays_the_best_and_the_original_as_it_is(
 ) -> None:
     original, copy = tmp_path / "original", tmp_path / "elsewhere" / "copy"
     options = {"scheduler": halved, "max_epochs": 3}
-    code, said = forked(lambda: fit(original, lambda: [Killer(step=5), *best_by_rate()], **options))
+    code, said = forked(lambda: fit(original, lambda: [Kill(5), *best_by_rate()], **options))
     assert code == -signal.SIGKILL, said
     shutil.copytree(original, copy)
     before = {path: path.read_bytes() for path in original.rglob("*") if path.is_file()}
@@ -276,7 +186,11 @@ def test_in_a_copied_folder_the_best_stays_the_best_and_the_original_as_it_is(
 
 
 def test_a_save_on_a_full_disk_leaves_the_former_checkpoint_from_which_the_run_goes_on(
-    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, all_callbacks: Callable[..., Make]
+    fit: Fit,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    all_callbacks: Callable[..., Make],
+    differences: Differences,
 ) -> None:
     one, other, make = tmp_path / "one", tmp_path / "other", all_callbacks(1)
     fit(one, make, tensorboard=True)
@@ -294,31 +208,17 @@ def test_a_save_on_a_full_disk_leaves_the_former_checkpoint_from_which_the_run_g
         fit(other, make, tensorboard=True)
     monkeypatch.undo()
     assert last_of(other)["global_step"] == 4
-    assert {path.name for path in (other / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert {path.name for path in (other / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt", "previous.ckpt"}
     fit(other, make, tensorboard=True)
     assert differences(one, other) == []
 
 
-def test_the_best_checkpoint_is_lightnings_own(fit: Fit, tmp_path: Path) -> None:
-    def best() -> ModelCheckpoint:
-        return ModelCheckpoint(
-            "checkpoints", "best", monitor="val/loss", enable_version_counter=False, every_n_epochs=1
-        )
-
-    fit(tmp_path / "with", lambda: [best(), LastCheckpoint(every_n_steps=1)], max_epochs=1)
-    fit(tmp_path / "without", lambda: [best()], max_epochs=1)
-    ours, theirs = (torch.load(tmp_path / f / "checkpoints/best.ckpt", weights_only=True) for f in ("with", "without"))
-    assert flat(ours["loops"]) == flat(theirs["loops"])
-    assert "position" not in ours
-
-
-def test_training_does_not_go_on_from_the_best_checkpoint(fit: Fit, tmp_path: Path) -> None:
-    trainer = fit(tmp_path, best_by_rate, scheduler=halved)
-    best = tmp_path / "checkpoints/best.ckpt"
-    data: Any = trainer.datamodule  # type: ignore[attr-defined]
-    trainer.validate(trainer.lightning_module, datamodule=data, ckpt_path=best, weights_only=True, verbose=False)
-    shutil.copy(best, tmp_path / "checkpoints/last.ckpt")
-    with pytest.raises(
-        ValueError, match=r"written inside an epoch \(best\.ckpt is\).* Continue from checkpoints/last\.ckpt"
-    ):
-        fit(tmp_path, best_by_rate, scheduler=halved)
+def test_where_the_best_checkpoint_is_gone_the_best_is_that_of_the_epochs_that_follow(
+    fit: Fit, forked: Forked, tmp_path: Path
+) -> None:
+    options = {"scheduler": halved, "max_epochs": 3}
+    code, said = forked(lambda: fit(tmp_path, lambda: [Kill(5), *best_by_rate()], **options))
+    assert code == -signal.SIGKILL, said
+    (tmp_path / "checkpoints/best.ckpt").unlink()
+    fit(tmp_path, best_by_rate, **options)
+    assert torch.load(tmp_path / "checkpoints/best.ckpt", weights_only=True)["epoch"] == 1

@@ -98,6 +98,7 @@ def test_a_plateau_goes_on_from_its_state_as_if_it_had_never_stopped(cut: int) -
     file.seek(0)
     after, trainer = Plateau("val/dice", "max", factor=0.5, patience=1), stand_in(rates[-1] if rates else 1.0)
     after.load_state_dict(torch.load(file, weights_only=True))
+    assert after.state_dict() == before.state_dict()  # of a run that has nothing left to do, and never starts
     after.on_train_start(trainer, trainer)
     assert rates + rates_after(after, trainer, scores[cut:]) == whole
     assert after.state_dict() == first.state_dict()

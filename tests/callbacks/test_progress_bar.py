@@ -6,6 +6,7 @@ import pytorch_lightning as pl
 
 from segfield.callbacks.progress_bar import ProgressBar
 from segfield.callbacks.throughput import Throughput
+from segfield.callbacks.trace import Trace
 
 pytestmark = [
     # A guess about speed; the data here are drawn in no time.
@@ -23,3 +24,15 @@ def test_the_bar_shows_loss_dice_and_images_per_second(fit: Callable[..., pl.Tra
     shown = bar.get_metrics(trainer, trainer.lightning_module)
     assert set(shown) == {"loss", "dice", "images/s"}
     assert shown["dice"] == pytest.approx(float(trainer.callback_metrics["val/dice"]), abs=1e-3)
+
+
+def test_the_bar_takes_up_the_loss_of_every_nth_step(fit: Callable[..., pl.Trainer], tmp_path: Path) -> None:
+    bar = ProgressBar()
+    trainer = fit(tmp_path, lambda: [Trace(), bar], enable_progress_bar=True, log_every_n_steps=2, max_epochs=1)
+    rows = [row.split(",") for row in (tmp_path / "trace.csv").read_text().splitlines()[1:]]
+    assert len(rows) == 3
+    assert bar.get_metrics(trainer, trainer.lightning_module)["loss"] == float(rows[1][2])
+
+
+def test_the_bar_is_drawn_ten_times_a_second_at_most() -> None:
+    assert ProgressBar().refresh_rate == 10

@@ -13,6 +13,7 @@ from pytorch_lightning.callbacks import Callback
 
 from segfield.callbacks.last_checkpoint import LastCheckpoint
 from segfield.callbacks.signals import SaveOnSignal
+from segfield.run.interrupt import terminable
 
 pytestmark = [
     # A guess about speed; the data here are drawn in no time.
@@ -177,3 +178,63 @@ def test_ctrl_c_reaches_the_loaders_workers_too_and_still_saves(forked: Forked, 
     code, said = forked(run)
     assert code == 130, said
     assert saved(tmp_path)["global_step"] == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("hook", "steps"),
+    [
+        ("setup", 0),  # before Lightning's handlers
+        ("on_fit_start", 0),  # after them, before ours
+        ("on_train_start", 0),
+        ("on_train_batch_start", 0),
+        ("on_before_optimizer_step", 1),
+        ("on_validation_start", 3),
+        ("on_train_epoch_end", 3),
+    ],
+)
+def test_a_real_signal_ends_a_run_at_any_moment_with_its_code_and_what_is_done_saved(
+    forked: Forked, fit: Fit, tmp_path: Path, hook: str, steps: int, number: int, code: int
+) -> None:
+    at = type("At", (Callback,), {hook: lambda *_, **__: os.kill(os.getpid(), number)})
+
+    def run() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        try:
+            with terminable():
+                fit(tmp_path, lambda: [at(), SaveOnSignal(), LastCheckpoint()])
+        except SystemExit as stop:
+            assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            # Lightning's end of a Ctrl-C before the first step is 1; execute says 130.
+            raise SystemExit(130 if stop.code == 1 else stop.code) from None
+
+    found, said = forked(run)
+    assert found == code, said
+    last = tmp_path / "checkpoints/last.ckpt"
+    assert (saved(tmp_path)["global_step"] if last.exists() else 0) == steps
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_real_signal_from_outside_wakes_a_run_that_is_being_built(
+    forked: Forked, tmp_path: Path, number: int, code: int
+) -> None:
+    def run() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        parent = os.getpid()
+        if os.fork() == 0:
+            while not (tmp_path / "built").exists():
+                time.sleep(0.01)
+            os.kill(parent, number)
+            os._exit(0)
+        try:
+            with terminable():
+                (tmp_path / "built").touch()
+                time.sleep(60)
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+
+    found, said = forked(run)
+    assert found == code, said

@@ -8,7 +8,8 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from segfield.callbacks.last_checkpoint import LastCheckpoint
-from segfield.callbacks.throughput import NAMES, Throughput
+from segfield.callbacks.metrics_csv import MetricsCsv
+from segfield.callbacks.throughput import NAMES, Throughput, rates
 
 pytestmark = [
     # A guess about speed; the data here are drawn in no time.
@@ -44,6 +45,17 @@ class FailAt(Callback):
             raise ZeroDivisionError
 
 
+@final
+class Stop(Callback):
+    """Ends training after some steps, inside an epoch."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        trainer.should_stop = trainer.global_step == self.steps
+
+
 def test_what_depends_on_the_clock_is_logged_under_time(fit: Fit, tmp_path: Path) -> None:
     with_it = fit(tmp_path / "a", lambda: [Throughput()]).callback_metrics
     without = fit(tmp_path / "b", list).callback_metrics
@@ -70,3 +82,14 @@ def test_the_clock_starts_where_a_run_goes_on_inside_an_epoch(fit: Fit, tmp_path
     scores = fit(tmp_path, lambda: [Throughput(), LastCheckpoint()]).callback_metrics
     assert 0 < float(scores["time/step"]) < 5
     assert float(scores["time/images_per_second"]) * float(scores["time/step"]) == pytest.approx(4)
+
+
+def test_without_the_callback_there_are_no_rates(fit: Fit, tmp_path: Path) -> None:
+    assert rates(fit(tmp_path, list)) == {}
+
+
+def test_rates_are_known_to_the_last_step_where_an_epoch_is_left_early(fit: Fit, tmp_path: Path) -> None:
+    trainer = fit(tmp_path, lambda: [Throughput(), Stop(2), MetricsCsv()], log_every_n_steps=3)
+    (row,) = (tmp_path / "metrics.csv").read_text().splitlines()[1:]
+    assert trainer.global_step == 2
+    assert [float(value) for value in row.split(",")[-3:]] == pytest.approx([0.01, *rates(trainer).values()], rel=1e-6)

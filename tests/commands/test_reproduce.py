@@ -112,6 +112,12 @@ def test_a_rerun_that_fails_is_not_comparable_and_can_go_on(cli: Cli, run: Path,
     outcome = cli("segfield", "reproduce", half, "--into", into)
     assert outcome.code == 0, outcome.err
     assert "verdict: bit-equal" in outcome.out
+    outcome = cli("segfield", "reproduce", half, "--into", half)
+    assert outcome.code == 2
+    assert "a run is not compared with itself" in outcome.err
+    outcome = cli("segfield", "reproduce", half, "seed=4", "--into", into)
+    assert outcome.code == 2
+    assert "holds another run; these keys differ" in outcome.err
     (into / "splits.csv").write_text("id,group,part\n")
     (into / "status.json").write_text(json.dumps({**status, "state": "interrupted"}))
     outcome = cli("segfield", "reproduce", half, "--into", into)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from segfield.data.blobs import Blobs
-from segfield.data.loader import collate
+from segfield.data.fingerprint import drift
 from segfield.data.module import PixelwiseData, Sample
 from segfield.data.sampler import EpochBatches
 
@@ -96,6 +96,38 @@ def test_a_size_that_is_no_height_and_width_is_refused(size: list[int]) -> None:
         listed(size=size)
 
 
+def test_a_number_of_workers_below_zero_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"data\.num_workers=-1 is a number of processes, 0 or more\. Use 0\."):
+        listed(num_workers=-1)
+
+
+def test_a_split_that_is_kept_is_used_as_it_is_and_new_samples_are_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    rows = [(id_, group, part) for id_, group, part in listed(split_seed=9, sample_fraction=0.5).split_table()]
+    data = Listed(in_channels=1, batch_size=4, val_fraction=0.9)
+    data.keep_split(rows)
+    with caplog.at_level("INFO"):
+        data.setup()
+    assert data.split_table() == rows
+    assert "10 samples are not in the split of this run: left out." in caplog.text
+    assert int(data.item(data.indices("val")[0])["image"][0, 0, 0]) == int(
+        next(row[0] for row in rows if row[2] == "val")
+    )
+
+
+def test_a_split_that_is_kept_names_samples_that_are_gone() -> None:
+    data = Listed(in_channels=1, batch_size=4, names=Listed.names[3:])
+    data.keep_split(listed().split_table())
+    with pytest.raises(ValueError, match=r"3 of 20 samples are gone, first 00, 01, 02\. Give the data"):
+        data.setup()
+
+
+def test_drawn_data_is_known_by_what_is_drawn() -> None:
+    rows = blobs(length=50).fingerprint()
+    assert [row[:3] for row in rows] == [(f"{n:06d}", f"drawn {n:06d}", 16 * 16 * 4) for n in range(32)]
+    assert drift(rows, blobs(length=50, seed=7).fingerprint()) == []
+    assert len(drift(rows, blobs(length=50, content_seed=1).fingerprint())) == 32
+
+
 @pytest.mark.parametrize("setting", [{"mean": [0.1, 0.2, 0.3]}, {"std": [0.1, 0.2]}])
 def test_mean_and_std_have_one_number_or_one_per_channel(setting: dict[str, list[float]]) -> None:
     with pytest.raises(ValueError, match=r"has \d numbers, data\.in_channels is 1\. Give one number"):
@@ -130,22 +162,6 @@ def test_an_image_of_another_size_than_its_target_or_the_configuration_is_refuse
         listed(target=np.zeros((4, 5), np.uint8)).item(0)
     with pytest.raises(ValueError, match=r"must both have data.size=\[8, 8\]"):
         listed(size=[8, 8]).item(0)
-
-
-def test_a_batch_stacks_tensors_and_lists_names() -> None:
-    data = listed()
-    batch = collate([data.item(3), data.item(5)])
-    assert {name: tuple(value.shape) for name, value in batch.items() if isinstance(value, torch.Tensor)} == {
-        "image": (2, 1, 4, 4), "target": (2, 4, 4), "valid": (2, 1, 4, 4), "index": (2,),
-    }  # fmt: skip
-    assert (batch["id"], batch["group"], batch["index"].tolist()) == (["03", "05"], ["g1", "g2"], [3, 5])
-
-
-def test_a_batch_of_different_sizes_is_refused_with_the_settings_that_help() -> None:
-    small, large = listed().item(0), listed(shape=(1, 4, 6)).item(1)
-    message = r"00 is \(1, 4, 4\) and 01 is \(1, 4, 6\): .*Set data.size=\[H,W\], or data.batch_size=1"
-    with pytest.raises(ValueError, match=message):
-        collate([small, large])
 
 
 def test_two_workers_read_the_same_batches_as_the_training_process() -> None:

@@ -1,9 +1,11 @@
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from segfield.data import rle
 from segfield.data.rle import decode, encode, read_masks_csv
 
 
@@ -115,3 +117,53 @@ def test_a_broken_or_repeated_row_is_refused_with_its_line(tmp_path: Path, row: 
     path.write_text(f"img,rle_mask\na_01.jpg,1 2\n{row}\n")
     with pytest.raises(ValueError, match=f"line 3: expected .*{found}"):
         read_masks_csv(path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../../etc/passwd.jpg", "/etc/x.jpg", "..\\x.jpg", "a\0.jpg", "..", ".", "train/x.jpg", "C:x.jpg", '"../x.jpg"'],
+)
+def test_a_row_that_names_a_file_elsewhere_is_refused_with_its_line(tmp_path: Path, name: str) -> None:
+    (tmp_path / "train_masks.csv").write_text(f"img,rle_mask\na.jpg,1 1\n{name},1 1\n")
+    with pytest.raises(ValueError, match=r"train_masks\.csv, line 3: .* is no plain file name; .*remove the row\."):
+        rle.read_masks_csv(tmp_path / "train_masks.csv")
+
+
+def test_a_row_longer_than_any_mask_is_refused_without_being_read_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rle, "_LONGEST", 1000)
+    (tmp_path / "train_masks.csv").write_text("img,rle_mask\na.jpg," + "1 1 " * 10_000)
+    with pytest.raises(ValueError, match=r"train_masks\.csv, line 2: a row has more than 1000 characters, no mask has"):
+        rle.read_masks_csv(tmp_path / "train_masks.csv")
+
+
+def test_the_worst_mask_of_a_photograph_is_not_too_long() -> None:
+    chessboard = np.indices((40, 50)).sum(axis=0) % 2
+    assert len(rle.encode(chessboard)) / chessboard.size * 1918 * 1280 * 2 < rle._LONGEST
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1 1000000000000000000", "beyond the 64 pixels"),
+        ("1000000000000000000 1", "beyond the 64 pixels"),
+        ("9223372036854775807 9223372036854775807", "beyond the 64 pixels"),
+        ("1e18 1", "whole numbers only"),
+        ("99999999999999999999999 1", "whole numbers only"),
+        ("9" * 1_000_000 + " 1", "whole numbers only"),
+        ("1 2\0", "whole numbers only"),
+        ("-5 3", "counts from 1"),
+        ("1 -3", "counts from 1"),
+        ("1 5 3 5", "overlap"),
+        ("1 2 " * 1_000_000, "overlap"),
+    ],
+)
+def test_run_lengths_that_are_made_to_break_cost_no_memory(text: str, message: str) -> None:
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=message):
+            rle.decode(text, (8, 8))
+        assert tracemalloc.get_traced_memory()[1] < 200e6
+    finally:
+        tracemalloc.stop()

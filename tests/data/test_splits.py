@@ -2,7 +2,7 @@ import random
 
 import pytest
 
-from segfield.data.splits import keep_fraction, shuffled_groups, validation_groups
+from segfield.data.splits import frozen_parts, keep_fraction, shuffled_groups, validation_groups
 
 CARS = [f"car{number}" for number in range(23)]
 PHOTOGRAPHS = [car for car in CARS for _ in range(16)]
@@ -76,3 +76,29 @@ def test_numbers_that_describe_no_split_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         split(groups, **settings)
+
+
+ROWS = [("a1", "a", "train"), ("a2", "a", "train"), ("b1", "b", "val")]
+
+
+def test_a_frozen_split_takes_its_own_samples_and_parts() -> None:
+    found = {"a1": "a", "a2": "a", "b1": "b", "c1": "c"}
+    assert frozen_parts(found, ROWS) == {"a1": "train", "a2": "train", "b1": "val"}
+
+
+def test_a_frozen_split_refuses_what_is_gone_and_what_has_another_group() -> None:
+    message = (
+        r"not what this run began with: 1 of 3 samples are gone, first b1; 2 of 3 samples have another group, first "
+        r"a1 \(a, now x\), a2 \(a, now x\)\. Give the data of the beginning back \(data\.root=<folder>"
+    )
+    with pytest.raises(ValueError, match=message):
+        frozen_parts({"a1": "x", "a2": "x"}, ROWS)
+
+
+@pytest.mark.parametrize(
+    ("rows", "what"),
+    [([*ROWS, ROWS[0]], "an id twice"), ([("a1", "a", "test")], "the part 'test', expected train or val")],
+)
+def test_a_frozen_split_that_is_none_is_refused(rows: list[tuple[str, str, str]], what: str) -> None:
+    with pytest.raises(ValueError, match=rf"The split of this run has {what}\. Restore its splits\.csv"):
+        frozen_parts({"a1": "a", "a2": "a", "b1": "b"}, rows)

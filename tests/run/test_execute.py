@@ -68,13 +68,13 @@ def test_a_copied_half_trained_folder_continues_on_its_own(cli: Cli, run: Path) 
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_the_working_directory_is_the_same_after_an_execution_also_a_failed_one(tmp_path: Path) -> None:
+def test_the_working_directory_is_the_same_after_an_execution_also_a_failed_one(run: Path) -> None:
     before = Path.cwd()
-    (tmp_path / "config.yaml").write_text("seed: 1\nthreads: 1\ndata: {}\ntrainer: {}\n")
+    folder = planned(run, "two", trainer__devices=2)
     with pytest.raises(ValueError, match="one device so far"):
-        execute(tmp_path)
+        execute(folder)
     assert Path.cwd() == before
-    assert status(tmp_path)["state"] == "failed"
+    assert status(folder)["state"] == "failed"
 
 
 def test_data_that_changed_since_the_run_began_is_refused(cli: Cli, run: Path) -> None:
@@ -83,9 +83,9 @@ def test_data_that_changed_since_the_run_began_is_refused(cli: Cli, run: Path) -
     (run / "splits.csv").write_text(rows + "another,group,train\n")
     outcome = cli("segfield", "execute", run)
     assert outcome.code == 1
-    assert "1 rows of splits.csv are gone, 0 are new (first: another)" in outcome.err
+    assert "splits.csv is not the one that this run began with" in outcome.err
     assert status(run)["state"] == "failed"
-    assert "The data is not what this run began with" in status(run)["reason"]
+    assert "Restore it from a copy of the run" in status(run)["reason"]
     assert "Traceback" not in outcome.err
     assert "Traceback" in (run / "log.txt").read_text()
 

@@ -24,12 +24,34 @@ def jobs(outputs: Path) -> list[Path]:
     return sorted(path.parent for path in (outputs / "sweeps").glob("*/*/config.yaml"))
 
 
-def test_no_job_runs_where_one_of_the_plan_is_wrong(cli: Cli, outputs: Path) -> None:
-    outcome = cli("train.py", "-m", *TINY, "optimizer.lr=1e-3,-1")
+def test_all_jobs_are_checked_and_none_is_frozen_where_one_is_wrong(cli: Cli, outputs: Path) -> None:
+    outcome = cli("train.py", "-m", *TINY, "optimizer.lr=-1,1e-3", "data.batch_size=2,100")
+    assert outcome.code == 2
+    said = outcome.err.splitlines()
+    assert [line for line in said if "job" in line.lower()] == [
+        *(f"Job {number} of this sweep cannot start:" for number in (0, 1, 3)),
+        "No job was run, and none is frozen.",
+    ]
+    assert [line.split(":")[0] for line in said if line.startswith("- ")].count("- optimizer") == 2
+    assert not list(outputs.rglob("config.yaml"))
+
+
+def test_a_job_whose_folder_holds_another_run_keeps_the_others_from_being_frozen(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "sweep/1").mkdir(parents=True)
+    (tmp_path / "sweep/1/config.yaml").write_text("data: {}\ntrainer: {}\nseed: 5\n")
+    outcome = cli("train.py", "-m", *TINY, "optimizer.lr=1e-3,1e-4", f"hydra.sweep.dir={tmp_path / 'sweep'}")
     assert outcome.code == 2
     assert "Job 1 of this sweep cannot start" in outcome.err
-    assert "No job was run" in outcome.err
-    assert not list(outputs.rglob("trace.csv"))
+    assert "seed: 5 there, 0 now" in outcome.err
+    assert not (tmp_path / "sweep/0").exists()
+
+
+def test_an_option_that_one_job_of_a_sweep_does_not_have_is_named(cli: Cli, outputs: Path) -> None:
+    outcome = cli("train.py", "-m", *TINY, "model=unet_small,unet_smal")
+    assert outcome.code == 2
+    assert "- model=unet_smal: conf/model/ has" in outcome.err
+    assert "Traceback" not in outcome.err
+    assert not list(outputs.rglob("config.yaml"))
 
 
 @pytest.mark.slow
@@ -68,7 +90,7 @@ def test_the_plan_stands_before_the_first_job_and_a_job_that_dies_leaves_the_oth
     outcome = cli("train.py", "-m", *TINY, "+callbacks.die._target_=deadly.Die", "+callbacks.die.now=true,false")
     assert outcome.code == 1
     assert "Traceback" not in outcome.err
-    assert "is running: exit code -9" in outcome.err
+    assert outcome.err.count("is running: exit code -9") == 1
     states = [json.loads((folder / "status.json").read_text())["state"] for folder in jobs(outputs)]
     assert states == ["running", "finished"]
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from segfield.run.status import Status, read_status
+from segfield.run.status import Status, read_status, shown
 
 
 def test_a_folder_without_status_is_planned(tmp_path: Path) -> None:
@@ -26,3 +26,31 @@ def test_seconds_count_all_executions_of_a_run(tmp_path: Path, monkeypatch: pyte
     second.update(state="running")
     assert read_status(tmp_path)["seconds"] == 12.0
     assert second.started_before
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        *(b"", b'{"state": "runn', b"[]", b'{"state": "cooked"}', b'{"state": "running", "seconds": "long"}'),
+        *(b'{"state": "running", "step": null}', b'{"state": "finished", "best": [1]}', b"\xff", b"[" * 100_000),
+    ],
+)
+def test_a_damaged_status_is_unknown_and_put_aside_by_the_next_execution(
+    tmp_path: Path, damaged: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "status.json"
+    path.write_bytes(damaged)
+    assert read_status(tmp_path) == {"state": "unknown", "reason": "status.json is damaged"}
+    assert path.read_bytes() == damaged
+    status = Status(tmp_path)
+    assert status.started_before
+    assert (tmp_path / "status.json.damaged").read_bytes() == damaged
+    assert "status.json is damaged: put aside as status.json.damaged" in caplog.text
+    assert Status(tmp_path).started_before, "also where that one was killed before its first update"
+    status.update(state="running")
+    assert read_status(tmp_path)["state"] == "running"
+
+
+def test_only_a_running_status_can_be_shown_as_killed(tmp_path: Path) -> None:
+    Status(tmp_path).update(state="finished")
+    assert shown(tmp_path)["state"] == "finished"

@@ -8,7 +8,7 @@ import torch
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from segfield.data.module import collate
+from segfield.data.loader import collate
 from segfield.figures import panel
 from segfield.spatial import centre_crop
 

@@ -68,7 +68,7 @@ class Plateau(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Return the scheduler's state, numbers only."""
-        return {} if self._scheduler is None else self._scheduler.state_dict()
+        return self._state if self._scheduler is None else self._scheduler.state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Keep the state until training starts."""

@@ -6,6 +6,8 @@ from typing import Any, final
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
+from segfield.task import log_step
+
 NAMES = ("time/images_per_second", "time/step")
 
 
@@ -16,6 +18,7 @@ class Throughput(Callback):
     def __init__(self) -> None:
         self._start = self._validation_start = 0.0
         self._images = self._batches = 0
+        self.rates: dict[str, float] = {}
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
@@ -41,6 +44,11 @@ class Throughput(Callback):
         self._batches += 1
         seconds = time.perf_counter() - self._start
         steps = self._batches / trainer.accumulate_grad_batches
-        values = (self._images / seconds, seconds / steps)
-        for name, value in zip(NAMES, values, strict=True):
-            pl_module.log(name, value, on_step=True, on_epoch=False, prog_bar=name == NAMES[0])
+        self.rates = dict(zip(NAMES, (self._images / seconds, seconds / steps), strict=True))
+        log_step(trainer, batch_idx, self.rates)
+
+
+def rates(trainer: pl.Trainer) -> dict[str, float]:
+    """Return what is known under NAMES; nothing without the callback, or before the first step."""
+    found: list[Throughput] = [callback for callback in trainer.callbacks if isinstance(callback, Throughput)]  # type: ignore[attr-defined]
+    return found[0].rates if found else {}

@@ -1,5 +1,6 @@
 """trace.csv: the loss of every optimiser step, exactly, for comparing two runs bit for bit."""
 
+import functools
 from pathlib import Path
 from typing import Any, final
 
@@ -44,7 +45,8 @@ class Trace(Callback):
         if trainer.global_step != self._step:
             # Not 1 where limit_train_batches ends an epoch inside a global batch: Lightning steps there all the same.
             share = trainer.accumulate_grad_batches / len(self._parts)
-            self._rows.append((trainer.current_epoch, self._step, torch.stack(self._parts).sum() * share))
+            loss = functools.reduce(torch.add, self._parts)
+            self._rows.append((trainer.current_epoch, self._step, loss if share == 1 else loss * share))
             self._step, self._parts = trainer.global_step, []
         if len(self._rows) >= self.block:
             self._flush()

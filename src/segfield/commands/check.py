@@ -1,12 +1,10 @@
 """`segfield check [group=option ...] [key=value ...]`: what would keep a run from starting, all of it in one list."""
 
 import sys
-
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
+from typing import Any
 
 from segfield.run import compose
-from segfield.run.check import announce, problems
+from segfield.run.check import announce
 
 USAGE = """usage: python -m segfield check [group=option ...] [key=value ...]
 The same words as after train.py: composes that run and checks it; nothing is written, nothing trained.
@@ -23,19 +21,13 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"check takes overrides alone, found {flags[0]}.\n{USAGE}")
         return 2
     compose.register()
-    facts: dict[str, int] = {}
-    try:
-        composed, folder = compose.composed(arguments)
-        config, why = compose.resolved(composed)
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
-        sys.stderr.write(f"This run cannot start:\n- {compose.plain(error, arguments)}\n")
-        return 2
-    if announce(problems(config, folder, why, facts)):
+    facts: dict[str, Any] = {}
+    if announce(compose.faults(arguments, facts)):
         return 2
     sys.stdout.write(
         f"this run can start: python train.py {' '.join(arguments)}\n"
         f"  {facts['parameters']:,} parameters\n"
         f"  {facts['train']:,} training and {facts['val']:,} validation samples\n"
-        f"  checkpoints of up to {facts['bytes'] / 1e6:,.1f} MB under {folder.parent}\n"
+        f"  checkpoints of up to {facts['bytes'] / 1e6:,.1f} MB under {facts['folder'].parent}\n"
     )
     return 0

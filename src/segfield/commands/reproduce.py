@@ -1,6 +1,7 @@
 """`segfield reproduce <run> [key=value ...]`: run it again in a new folder, and give a verdict on the two."""
 
 import argparse
+import copy
 import json
 import sys
 from collections.abc import Sequence
@@ -12,9 +13,10 @@ import yaml
 
 from segfield.files import write_text
 from segfield.run import placement
+from segfield.run.data import SPLITS
 from segfield.run.environment import read_environment
 from segfield.run.execute import attempt
-from segfield.run.freeze import freeze, load
+from segfield.run.freeze import CONFIG, freeze, load
 from segfield.run.status import read_status
 from segfield.run.verdict import BIT_EQUAL, TOLERANCE, WITHIN, NotComparableError, compare
 
@@ -49,13 +51,15 @@ def _reproduce(parent: Path, changes: Sequence[str], tolerance: float, into: Pat
     config = placement.change(_as_executed(before, parent), changes)
     changed = placement.difference(before, config)
     folder = _new_folder(config) if into is None else into.absolute()
-    if not (folder / "config.yaml").exists():
+    if folder.resolve() == parent.resolve():
+        raise NotComparableError(f"{folder} is the run itself: a run is not compared with itself. Leave --into out.")
+    if not (folder / CONFIG).exists():
         check(config, folder)
-    if not any(key.startswith("data.") for key in changed):
-        _keep_split(parent, folder)
+        if not any(key.startswith("data.") for key in changed):
+            write_text(folder / SPLITS, (parent / SPLITS).read_text())  # the same samples in the same parts
+        record = {"parent": str(parent), "changed": {key: list(values) for key, values in changed.items()}}
+        write_text(folder / "parent.yaml", yaml.safe_dump(record, sort_keys=False))
     freeze(config, folder)
-    record = {"parent": str(parent), "changed": {key: list(values) for key, values in changed.items()}}
-    write_text(folder / "parent.yaml", yaml.safe_dump(record, sort_keys=False))
     code = attempt(folder)
     if code:
         raise NotComparableError(f"the rerun in {folder} has not ended well.")
@@ -75,24 +79,19 @@ def _ended(parent: Path) -> None:
 
 
 def _as_executed(config: dict[str, Any], parent: Path) -> dict[str, Any]:
-    """Return the config with the threads that the parent had: bits depend on them, a saved experiment holds none."""
-    entries = read_environment(parent)
-    if config.get("threads") is None and entries:
-        threads = (entries[-1].get("placement") or {}).get("threads")
-        config = {**config, "threads": threads}
+    """Return the config with the parent's last placement, its threads above all: a saved experiment holds none."""
+    config, entries = copy.deepcopy(config), read_environment(parent)
+    for key, value in ((entries[-1].get("placement") or {}) if entries else {}).items():
+        group, _, name = key.rpartition(".")
+        node = config.get(group) if group else config
+        if key in placement.KEYS and isinstance(node, dict) and name in node:
+            node[name] = value
     return placement.located(config)
 
 
 def _new_folder(config: dict[str, Any]) -> Path:
     model, data = (config[group]["_target_"].split(".")[-2] for group in ("model", "data"))
     return placement.outputs() / f"{model}_{data}" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
-
-
-def _keep_split(parent: Path, folder: Path) -> None:
-    """Give the new run the parent's parts, sample by sample."""
-    split = folder / "splits.csv"
-    if not split.exists() and (parent / "splits.csv").exists():
-        write_text(split, (parent / "splits.csv").read_text())
 
 
 def told(found: dict[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """`segfield save <run> experiments/<study>/<name>`: keep what a run says, without its weights and events."""
 
 import argparse
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -57,9 +56,8 @@ def save(run: Path, place: Path) -> str:
         raise ValueError(f"{run} lacks {', '.join(missing)}: it cannot be kept as it is. Reproduce it, keep the rerun.")
     if place.exists() and any(place.iterdir()):
         raise ValueError(f"{place} is not empty, and nothing is overwritten. Choose another folder, or empty it.")
-    place.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
-        shutil.copyfile(run / name, place / name)
+        write_text(place / name, (run / name).read_text())
     entries = read_environment(run)
     write_text(place / ENVIRONMENT, yaml.safe_dump([_shareable(entry) for entry in entries], sort_keys=False))
     header = "# Kept by segfield. Run it again and compare: python -m segfield reproduce <this folder>\n"

@@ -87,9 +87,7 @@ class PixelwiseData(pl.LightningDataModule, ABC):
         if self.size is not None and not _is_size(self.size):
             raise ValueError(f"data.size is [H,W] in pixels, for example data.size=[256,384]; got {self.size}.")
         if self.num_workers < 0:
-            raise ValueError(
-                f"data.num_workers={self.num_workers} must be 0 (the training process reads) or more. Use 0."
-            )
+            raise ValueError(f"data.num_workers={self.num_workers} is a number of processes, 0 or more. Use 0.")
         for name, value in (("mean", self.mean), ("std", self.std)):
             if not isinstance(value, int | float) and len(value) != self.in_channels:
                 raise ValueError(

@@ -1,16 +1,36 @@
-"""What can be wrong before work starts, all errors in one list."""
+"""What can be wrong before work starts: found in two phases, told in one list.
 
-import shutil
+First what needs no import of torch, so that it is told within a second; then, in rehearsal.py, what needs the objects.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
-from segfield.run.build import Run, build, instantiate
-from segfield.run.inside import paths_outside
-from segfield.run.log import quiet_lightning
-from segfield.run.placement import located
+from segfield.run.build import one_device
+from segfield.run.inside import nodes, paths_outside
+from segfield.run.placement import leaves, located
+from segfield.run.signature import near, shown
+from segfield.run.whitelist import refused
 
-# Weights, gradients' two moments (Adam), and the copy that is written beside before it takes the old one's place.
-_COPIES = 3
+_NEEDED = ("model", "loss", "metrics", "optimizer", "data", "task", "trainer")
+_OPTIONAL = ("scheduler", "augmentation")
+SEVERAL = ("callbacks", "logger")  # groups of nodes by name
+_ABSENT = object()
+ELSEWHERE = "Choose another place with SEGFIELD_OUTPUTS=<folder> or hydra.run.dir=<folder>."
+# (key, least, most, what it is, an example); a key that may be absent has its class's default then.
+_WHOLE: tuple[tuple[str, int, int | None, str, int], ...] = (
+    ("seed", 0, 2**32 - 1, "a whole number", 0),
+    ("threads", 1, None, "a number of processor cores", 1),
+    ("trainer.max_epochs", 1, None, "a number of epochs", 10),
+    ("trainer.accumulate_grad_batches", 1, None, "a number of slices", 1),
+    ("data.batch_size", 1, None, "a number of samples", 4),
+    ("data.num_workers", 0, None, "a number of processes", 0),
+)
+_MAY_LACK = ("trainer.accumulate_grad_batches", "data.batch_size", "data.num_workers")
 
 
 class CheckError(ValueError):
@@ -22,7 +42,7 @@ class CheckError(ValueError):
 
 
 def check(config: dict[str, Any], folder: Path) -> None:
-    """Verify a resolved config: paths, classes, arguments, data, learning rate, room on disk.
+    """Verify a resolved config.
 
     Args:
         config: resolved, not yet frozen.
@@ -31,117 +51,136 @@ def check(config: dict[str, Any], folder: Path) -> None:
     Raises:
         CheckError: with every error found.
     """
-    quiet_lightning()
-    errors = paths_outside(config)
-    if not errors:
-        errors = _objects(config, folder)
+    errors = list(problems(config, folder))
     if errors:
         raise CheckError(errors)
 
 
-def _objects(config: dict[str, Any], folder: Path) -> list[str]:
+def announce(found: Iterable[str], header: str = "This run cannot start:") -> bool:
+    """Write errors to stderr as they are found, under one header; tell whether there were any."""
+    wrong = False
+    for error in found:
+        sys.stderr.write(f"- {error}\n" if wrong else f"{header}\n- {error}\n")
+        sys.stderr.flush()
+        wrong = True
+    return wrong
+
+
+def problems(
+    config: dict[str, Any],
+    folder: Path,
+    unresolved: Mapping[str, str] | None = None,
+    facts: dict[str, Any] | None = None,
+) -> Iterator[str]:
+    """Yield everything that keeps a config from running, each error when it is found.
+
+    Torch is imported after the first phase alone. A group that one phase refused is skipped by the next.
+
+    Args:
+        config: resolved as far as it can be; "???" stands where it cannot.
+        folder: where the run would stand.
+        unresolved: why, by key.
+        facts: takes what was counted: parameters, train and val [samples], bytes of the checkpoints.
+    """
     try:
-        run = build(located(config))
-    except Exception as error:  # a library's own class of error, too
-        return [str(error) or type(error).__name__]
-    return [
-        *_threads(config),
-        *_monitor(run),
-        *_trainer(config),
-        *_optimizer(run),
-        *_data(run, config["trainer"].get("accumulate_grad_batches", 1)),
-        *_network(run),
-        *_room(run, folder),
-    ]
+        list(nodes(config))
+        found = refused(config)
+    except ValueError as error:  # nested without end, or SEGFIELD_ALLOW is no list of classes
+        yield str(error)
+        return
+    config = _placed(config)
+    wrong: set[str] = set()
+    for key, text in _without_torch(config, folder, found, unresolved or {}):
+        wrong.add(key)
+        yield text
+
+    from segfield.run.rehearsal import Rehearsal
+
+    yield from Rehearsal(config, folder, wrong, {} if facts is None else facts).problems()
 
 
-def _threads(config: dict[str, Any]) -> list[str]:
-    if isinstance(config["threads"], int) and config["threads"] > 0:
-        return []
-    return [f"threads={config['threads']} must be a number of processor cores, 1 or more. Use threads=1."]
+def _placed(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the config as located for this machine, if it has what that looks at."""
+    data, trainer = config.get("data"), config.get("trainer")
+    return located(config) if _is_node(trainer) and _is_node(data) and "." in data["_target_"] else config
 
 
-def _monitor(run: Run) -> list[str]:
-    """Compare what the task and every callback monitor with the scores that the task declares."""
-    names = run.task.logged_names()
-    monitored = [("task", run.task.monitor)]
-    monitored += [(type(callback).__name__, getattr(callback, "monitor", None)) for callback in run.callbacks]
-    return [
-        f"{who}.monitor={name} is no score of this task: use one of {', '.join(names)}."
-        for who, name in monitored
-        if name is not None and name not in names
-    ]
+def standing(folder: Path) -> Path:
+    """Return the folder, or the nearest of its parents that exists."""
+    return next(parent for parent in (folder, *folder.parents) if os.path.exists(parent))  # noqa: PTH110, never raises
 
 
-def _trainer(config: dict[str, Any]) -> list[str]:
-    """Make a Trainer without callbacks and loggers, for what Lightning says of its arguments."""
-    try:
-        trainer = instantiate(config["trainer"], _partial_=True)(
-            logger=False, enable_checkpointing=False, enable_progress_bar=False
-        )
-        if not isinstance(trainer.max_epochs, int) or trainer.max_epochs < 1:
-            return [f"trainer.max_epochs={trainer.max_epochs} must be a number of epochs, 1 or more."]
-        if trainer.precision in ("16-true", "bf16-true"):
-            return [f"trainer.precision={trainer.precision}: weights stay float32. Use trainer.precision=bf16-mixed."]
-        if trainer.limit_train_batches == 0:
-            return ["trainer.limit_train_batches=0 trains nothing. Use 1.0 for all batches."]
-    except Exception as error:  # Lightning's exceptions have no base of their own
-        return [f"trainer: {error or type(error).__name__}. See conf/trainer/default.yaml for its keys."]
-    return []
+def _without_torch(
+    config: dict[str, Any], folder: Path, not_allowed: list[str], unresolved: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    """Yield (key, error)."""
+    for key, value in leaves(config):
+        if "???" in (value if isinstance(value, list) else [value]):
+            yield key, unresolved.get(key, f"{key} must be given: {key}=<value>.")
+    for error in [*paths_outside(config), *not_allowed]:
+        yield re.split(r"[=:\s]", error, maxsplit=1)[0], error
+    yield from _groups(config)
+    yield from _numbers(config)
+    yield from _trainer(config.get("trainer"))
+    existing = standing(folder)
+    if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+        why = "cannot be written to" if existing.is_dir() else "is a file"
+        yield "", f"{folder} cannot be made: {existing} {why}. {ELSEWHERE}"
 
 
-def _network(run: Run) -> list[str]:
-    """Find the size of the logits of one image without computing them: on torch's meta device."""
-    import copy
-
-    import torch
-
-    height, width = run.data.size or (256, 256)
-    network = copy.deepcopy(run.task.model).to("meta").eval()
-    try:
-        with torch.no_grad():
-            logits = network(torch.empty(1, run.data.in_channels, height, width, device="meta"))
-    except ValueError as error:
-        return [str(error)] if run.data.size else []
-    except Exception:  # a network that the meta device cannot run says nothing about its sizes
-        return []
-    if logits.shape[1] != run.data.out_channels:
-        channels = run.data.out_channels
-        return [f"The network gives {logits.shape[1]} channels, data.out_channels is {channels}: use one number."]
-    return []
-
-
-def _optimizer(run: Run) -> list[str]:
-    try:
-        run.task.configure_optimizers()
-    except (ValueError, TypeError) as error:
-        return [f"optimizer or scheduler: {error}. Set it, for example optimizer.lr=1e-3."]
-    return []
+def _groups(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    known = (*_NEEDED, *_OPTIONAL, *SEVERAL, "seed", "threads")
+    for name in config:
+        if name not in known:
+            yield str(name), f"{name} is no part of a run, which has {', '.join(known)}{near(str(name), known)}"
+    for name in (*_NEEDED, *_OPTIONAL, *SEVERAL):
+        group = config.get(name)
+        if group in (None, {}, "???"):
+            if name in _NEEDED and group != "???":
+                yield name, f"{name} is missing: choose one, {name}=<an option of conf/{name}/>."
+        elif name not in SEVERAL:
+            if not _is_node(group):
+                yield name, f"{name} must name a class with {name}._target_; it is {shown(group)}."
+        elif not isinstance(group, dict):
+            yield name, f"{name} must be nodes by name, as in conf/{name}/; it is {shown(group)}."
+        else:
+            for inner, node in group.items():
+                if node and node != "???" and not _is_node(node):
+                    key = f"{name}.{inner}"
+                    yield key, f"{key} must name a class with {key}._target_; it is {shown(node)}. Or remove it: ~{key}"
 
 
-def _data(run: Run, accumulate: int) -> list[str]:
-    """List and split the data, and read one sample of each part."""
-    from segfield.data.sampler import EpochBatches
-
-    try:
-        run.data.setup()
-        EpochBatches(run.data.indices("train"), run.data.batch_size, accumulate=accumulate)
-        for part in ("train", "val"):
-            run.data.item(run.data.indices(part)[0])
-    except (ValueError, TypeError, OSError) as error:
-        return [str(error)]
-    return []
+def _is_node(value: Any) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict) and isinstance(value.get("_target_"), str)
 
 
-def _room(run: Run, folder: Path) -> list[str]:
-    """Compare the checkpoints' size with the free space."""
-    weights = sum(value.numel() * value.element_size() for value in run.task.state_dict().values())
-    needed = weights * _COPIES * 3  # best.ckpt, last.ckpt and the one being written
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    free = shutil.disk_usage(existing).free
-    if free < needed:
-        return [
-            f"{existing} has {free / 1e6:.0f} MB free, the run's checkpoints need up to {needed / 1e6:.0f} MB. "
-            "Make room, or choose another disk with SEGFIELD_OUTPUTS=<folder>."
-        ]
-    return []
+def _numbers(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, least, most, what, example in _WHOLE:
+        value = _value(config, key)
+        if value == "???" or (value is _ABSENT and key in _MAY_LACK):
+            continue
+        if type(value) is not int or value < least or (most is not None and value > most):
+            bounds = f"{least} or more" if most is None else f"from {least} to {most}"
+            text = "" if value is _ABSENT else f"={shown(value)}"
+            yield key, f"{key}{text} must be {what}, {bounds}. Use {key}={example}."
+
+
+def _value(config: dict[str, Any], key: str) -> Any:
+    group, _, name = key.rpartition(".")
+    node = config.get(group) if group else config
+    return node.get(name, _ABSENT) if isinstance(node, dict) else (_ABSENT if not group else "???")
+
+
+def _trainer(trainer: Any) -> Iterator[tuple[str, str]]:
+    """Judge values that Lightning would take, and we do not."""
+    if not isinstance(trainer, dict):
+        return
+    devices = one_device(trainer)
+    if devices and "???" not in (trainer.get("devices"), trainer.get("num_nodes")):
+        yield "trainer.devices", devices
+    precision = trainer.get("precision")
+    if precision in ("16-true", "bf16-true"):
+        text = f"trainer.precision={precision}: weights stay float32. Use trainer.precision=bf16-mixed."
+        yield "trainer.precision", text
+    if trainer.get("limit_train_batches") == 0:
+        yield "trainer.limit_train_batches", "trainer.limit_train_batches=0 trains nothing. Use 1.0 for all batches."

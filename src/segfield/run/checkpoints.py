@@ -5,6 +5,7 @@ every number that decides something is looked at before anything is loaded.
 """
 
 import logging
+import re
 import zipfile
 from itertools import count
 from pathlib import Path
@@ -28,10 +29,12 @@ _PARTS: dict[str, type] = {
 
 
 class Start(NamedTuple):
-    """A checkpoint and the number of optimiser's steps that it holds."""
+    """A checkpoint: its optimiser's steps, and its place, a number of global batches inside an epoch."""
 
     path: Path
     step: int
+    epoch: int
+    batches: int
 
 
 class _NoStartError(ValueError):
@@ -51,25 +54,23 @@ def starting_point(task: PixelwiseTask) -> Start | None:
         ValueError: if there are checkpoints and none is good.
         PermissionError: if one may not be read.
     """
-    good: dict[str, tuple[Start, bool]] = {}  # False: the end of its epoch may be missing in the run's files
+    good: dict[str, Start] = {}
     bad: dict[Path, str] = {}
     unfit: dict[Path, str] = {}
-    reached = _reached()
     for name in ("last", "previous", "best"):
         path = _FOLDER / f"{name}.ckpt"
         if path.exists():
             try:
-                step, inside = _examined(path, task)
-                good[name] = (Start(path, step), name != "best" or inside or reached > step)
+                good[name] = _examined(path, task)
             except _NoStartError as error:
                 unfit[path] = str(error)
             except ValueError as error:
                 bad[path] = str(error)
-    only_best = not bad and set(good) <= {"best"}
-    if only_best and not any(ended for _, ended in good.values()):  # killed in its first epoch, as a rule
-        if good or unfit:
-            why = unfit.get(_FOLDER / "best.ckpt", "its epoch did not come to an end")
-            _log.warning("starting again from step 0: there is no last.ckpt, and best.ckpt is no start (%s)", why)
+    reached = _reached()
+    if not bad and (not good or _is_of_a_first_epoch(good, reached)):  # killed in its first epoch, as a rule
+        for path in [*unfit, *(start.path for start in good.values())]:
+            reason = unfit.get(path, "its epoch did not come to an end")
+            _log.warning("starting again from step 0: there is no last.ckpt, and %s is no start: %s", path, reason)
         return None
     if not good:
         files = "\n".join(f"  {path}: {reason}" for path, reason in {**bad, **unfit}.items())
@@ -79,24 +80,34 @@ def starting_point(task: PixelwiseTask) -> Start | None:
         )
     for path, reason in bad.items():
         _log.warning("%s cannot be used: %s. It is kept as %s", path, reason, _put_aside(path))
-    start, ended = good["last"] if "last" in good else max(good.values(), key=lambda item: (item[1], item[0].step))
-    _say_what_is_lost(start, ended, reached, bad)
+    start = good["last"] if "last" in good else max(good.values(), key=lambda one: (_is_written(one), one.step))
+    _say_what_is_lost(start, reached, bad)
     return start
 
 
-def _say_what_is_lost(start: Start, ended: bool, reached: int, bad: dict[Path, str]) -> None:
+def _is_of_a_first_epoch(good: dict[str, Start], reached: int) -> bool:
+    """Tell whether best.ckpt stands alone, since the run was killed before the first last.ckpt."""
+    best = good.get("best")
+    return len(good) == 1 and best is not None and best.epoch == 1 and best.batches == 0 and reached <= best.step
+
+
+def _is_written(start: Start) -> bool:
+    """Tell whether the scores of the epoch before are: best.ckpt is saved before an epoch's end."""
+    if start.path.name != "best.ckpt" or start.batches:
+        return True
+    rows = Path("metrics.csv").read_text(errors="replace").splitlines() if Path("metrics.csv").exists() else []
+    return any(row.split(",")[1:2] == [str(start.step - 1)] for row in rows)
+
+
+def _say_what_is_lost(start: Start, reached: int, bad: dict[Path, str]) -> None:
     if start.path.name != "last.ckpt":
-        lost = f": {reached - start.step} steps are computed again" if reached > start.step else ""
-        _log.warning("going back from step %d to step %d (%s)%s", max(reached, start.step), *reversed(start), lost)
-    if not ended:
-        _log.warning(
-            "The scores of the epoch before step %d may be missing in metrics.csv and TensorBoard: the run was stopped "
-            "between %s and the end of that epoch",
-            start.step,
-            start.path,
-        )
+        steps = max(reached - start.step, 0)
+        text = "going back from step %d to step %d, %s: %d steps are computed again"
+        _log.warning(text, start.step + steps, start.step, start.path, steps)
+    if not _is_written(start):
+        _log.warning("metrics.csv and TensorBoard may lack the scores of epoch %d, which did not end", start.epoch)
     if _FOLDER / "best.ckpt" in bad:
-        _log.warning("The best epoch so far is lost: best.ckpt will be the best of the epochs that follow")
+        _log.warning("the best epoch so far is lost: best.ckpt will be the best of the epochs that follow")
 
 
 def _reached() -> int:
@@ -116,11 +127,8 @@ def _put_aside(path: Path) -> Path:
     return path.replace(next(name for name in names if not name.exists()))
 
 
-def _examined(path: Path, task: PixelwiseTask) -> tuple[int, bool]:
+def _examined(path: Path, task: PixelwiseTask) -> Start:
     """Read a checkpoint without running anything in it.
-
-    Returns:
-        Its global step, and whether its place is inside an epoch.
 
     Raises:
         ValueError: why it cannot be used.
@@ -133,15 +141,18 @@ def _examined(path: Path, task: PixelwiseTask) -> tuple[int, bool]:
         _compare_weights(content["state_dict"], task)
         if wrong and path.name == "best.ckpt":  # ModelCheckpoint(save_weights_only=True)
             raise _NoStartError(f"it holds weights, but no {', '.join(wrong)}")
+    if not wrong and "fit_loop" not in content["loops"]:
+        wrong = ["loops of training"]
     if wrong:
         raise ValueError(f"no checkpoint of a run: no {', '.join(wrong)} in it")
     _compare_optimizer(content, task)
     position = content.get("position")
-    numbers = [position.get("epoch"), position.get("batches")] if isinstance(position, dict) else [None]
-    if not all(isinstance(number, int) and number >= 0 for number in [*numbers, content["global_step"]]):
+    numbers = [content["global_step"], *map((position if isinstance(position, dict) else {}).get, ("epoch", "batches"))]
+    step, epoch, batches = (number if isinstance(number, int) else -1 for number in numbers)
+    if min(step, epoch, batches) < 0:
         kind = _NoStartError if path.name == "best.ckpt" else ValueError
         raise kind("it was written inside a step: it holds weights, not the place where training goes on")
-    return content["global_step"], content["position"]["batches"] > 0
+    return Start(path, step, epoch, batches)
 
 
 def _read(path: Path) -> Any:
@@ -149,13 +160,13 @@ def _read(path: Path) -> Any:
         with zipfile.ZipFile(path) as file:
             flipped = file.testzip()
         content = None if flipped else torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except PermissionError:
+    except PermissionError:  # the user can mend this: nothing is lost, so nothing is put aside
         raise
     except Exception as error:  # what a damaged or hostile file raises has no limits
         said = str(error)
-        if "Unsupported global: GLOBAL " in said:
-            name = said.split("Unsupported global: GLOBAL ")[1].split()[0]
-            raise ValueError(f"it asks for {name}, and a checkpoint that brings code is not loaded") from error
+        code = re.search(r"GLOBAL ([\w.]+)", said)
+        if code:
+            raise ValueError(f"it asks for {code[1]}, and a checkpoint that brings code is not loaded") from error
         reason = (said.splitlines() or [""])[0]
         size = path.stat().st_size
         raise ValueError(
@@ -185,10 +196,10 @@ def _compare_optimizer(content: dict[str, Any], task: PixelwiseTask) -> None:
     scheduled = isinstance(configured, dict)
     optimizer = configured["optimizer"] if scheduled else configured
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    if not _fits(content["optimizer_states"], optimizer, parameters):
-        raise ValueError(f"its optimiser's state is not of this run's {type(optimizer).__name__}")
     if len(content["lr_schedulers"]) != int(scheduled):
         raise ValueError(f"it holds {len(content['lr_schedulers'])} schedulers, this run has {int(scheduled)}")
+    if not _fits(content["optimizer_states"], optimizer, parameters):
+        raise ValueError(f"its optimiser's state is not of this run's {type(optimizer).__name__}")
 
 
 def _fits(states: list[Any], optimizer: torch.optim.Optimizer, parameters: list[torch.Tensor]) -> bool:

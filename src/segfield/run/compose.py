@@ -1,16 +1,29 @@
-"""Compose: what train.py, the only Hydra program, does with a composed config. Torch is imported after it."""
+"""Compose: from conf/ and the command line to a checked and frozen folder. Torch is imported after it.
+
+Hydra's own errors are told in plain words here, with exit code 2: nothing has started then.
+"""
 
 import contextlib
+import os
+import re
 import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from segfield.run import launcher, placement
+from segfield.run.check import ELSEWHERE, announce, problems
+from segfield.run.signature import near
+
+CONF = placement.PROJECT / "conf"
+REFUSALS = (HydraException, OmegaConfBaseException, ValueError, OSError)  # of Hydra, of omegaconf, of what they call
 
 
 def register() -> None:
@@ -21,49 +34,169 @@ def register() -> None:
     Plugins.instance().register(launcher.ProcessesLauncher)
 
 
-def plan(composed: DictConfig, hydra_config: DictConfig, folder: Path) -> None:
-    """Check a composed config and freeze it in `folder`.
+def start(main: Callable[[], None]) -> None:
+    """Call what hydra.main has made.
 
     Raises:
-        CheckError: with everything that is wrong; the folder then is as before.
-        ValueError: if `folder` holds another run.
+        SystemExit: 2 for what Hydra refuses (options, keys, syntax, a folder it cannot make), 1 where a job of a sweep
+            failed, 130 after Ctrl-C.
     """
-    from segfield.run.check import CheckError, check
-    from segfield.run.freeze import freeze
-
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, instead of printing tracebacks
     try:
-        config: Any = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise CheckError([str(error)]) from error
-    config = placement.absolute(config)
-    if not (folder / "config.yaml").exists():
-        check(config, folder)
-    record = {
-        "config.yaml": OmegaConf.to_yaml(composed),
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except launcher.JobError:  # said when it happened
+        sys.exit(1)
+    except REFUSALS as error:
+        words = sys.argv[1:]
+        alone = isinstance(error, HydraException) and not any(word.startswith("-") for word in words)
+        announce(faults(words) if alone else [plain(error, words)])
+        sys.exit(2)
+
+
+def faults(words: Sequence[str], facts: dict[str, Any] | None = None) -> Iterator[str]:
+    """Compose as train.py does and yield everything that keeps the run from starting.
+
+    A word that Hydra refuses is left out, so that the others are checked all the same.
+
+    Args:
+        words: of the command line.
+        facts: takes what check counted, and `folder`, which the run would get.
+    """
+    left = list(words)
+    while True:
+        try:
+            with initialize_config_dir(str(CONF)):
+                config = compose("train", left, return_hydra_config=True)
+                HydraConfig.instance().set_config(config)
+                folder = Path(str(config.hydra.run.dir)).absolute()
+                values, why = resolved(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
+            break
+        except REFUSALS as error:
+            yield (text := plain(error, left))
+            culprit = _culprit(error, text, left)
+            if culprit is None:
+                return
+            left.remove(culprit)
+            if isinstance(error, MissingConfigException):  # keys of the option that was meant may be unknown to others
+                left = [word for word in left if not _key(word).startswith(f"{_key(culprit)}.")]
+    if facts is not None:
+        facts["folder"] = folder
+    yield from problems(values, folder, why, facts)
+
+
+def _culprit(error: Exception, text: str, words: Sequence[str]) -> str | None:
+    """Find the word that Hydra refuses: the last one with the first key that its text names."""
+    if isinstance(error, OverrideParseException) and error.override in words:
+        return error.override
+    names = re.findall(r"[\w./@]+", text)
+    return next((word for name in names for word in reversed(words) if _key(word) == name), None)
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
+
+
+def plain(error: Exception, words: Sequence[str]) -> str:
+    """Say what Hydra, omegaconf or the file system refused, and what to type."""
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        return f"{group}={name}: conf/{group}/ has {', '.join(error.options)}{near(name, error.options)}"
+    if isinstance(error, OverrideParseException):
+        return (
+            f"{error.override!r} is no override. Write group=option, key=value, +key=value to add or ~key to remove, "
+            "in quotes where the shell would read it: 'data.size=[64,64]'."
+        )
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
+        return f"{error.filename or 'This place'}: {error.strerror or error}. {ELSEWHERE}"
+    if "Config group override must be" in str(error):
+        null = [w for w in words if (CONF / w.partition("=")[0]).is_dir() and "null" in w.partition("=")[2]] or ["null"]
+        group = null[0].partition("=")[0]
+        return f"{' '.join(null)}: Hydra takes no null for a group. Leave the group out with '{group}=[]'."
+    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
+    lines = [line for one in (error, cause) if one for line in str(one).splitlines()]
+    return " ".join(line.strip() for line in lines if not line.strip().startswith(("full_key:", "object_type=")))
+
+
+def resolved(config: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:
+    """Resolve as far as it goes.
+
+    Returns:
+        The config as plain values, "???" where a value must be given or does not resolve; why not, by key.
+    """
+    config = config.copy()
+    why: dict[str, str] = {}
+    for key, raw in placement.leaves(OmegaConf.to_container(config)):
+        try:
+            value = OmegaConf.select(config, key, throw_on_missing=True)
+            if OmegaConf.is_config(value):
+                OmegaConf.to_container(value, resolve=True, throw_on_missing=True)
+        except InterpolationToMissingValueError:
+            why[key] = f"{key}={raw} needs a value that must be given."
+        except OmegaConfBaseException as error:
+            reason = f"{key}={raw} does not resolve: {str(error).splitlines()[0]}."
+            why[key] = f"{key} must be given: {key}=<value>." if raw == "???" else reason
+    for key in why:
+        OmegaConf.update(config, key, "???")
+    plain_values: Any = OmegaConf.to_container(config, resolve=True)
+    return placement.absolute(plain_values), why
+
+
+def frozen_record(config: DictConfig, hydra_config: DictConfig) -> dict[str, str]:
+    """Return the texts of .hydra/ by name."""
+    return {
+        "config.yaml": OmegaConf.to_yaml(config),
         "hydra.yaml": OmegaConf.to_yaml(hydra_config),
         "overrides.yaml": OmegaConf.to_yaml(hydra_config.hydra.overrides.task),
     }
-    freeze(config, folder, record)
 
 
-def run(composed: DictConfig) -> None:
+def plan(config: DictConfig, folder: Path, header: str) -> dict[str, Any]:
+    """Resolve a composed config, and check it, or compare it with the run that stands in `folder` already.
+
+    Args:
+        config: composed.
+        folder: of the run.
+        header: of the list of errors, which is written to stderr while they are found.
+
+    Returns:
+        The resolved config; nothing where it is wrong.
+    """
+    values, why = resolved(config)
+    stands = (folder / "config.yaml").exists() and not why
+    found = _against(folder, values) if stands else problems(values, folder, why)
+    return {} if announce(found, header) else values
+
+
+def _against(folder: Path, values: dict[str, Any]) -> Iterator[str]:
+    from segfield.run.freeze import freeze
+
+    try:
+        freeze(values, folder)  # compares; where a run stands it writes nothing
+    except ValueError as error:
+        yield str(error)
+
+
+def run(config: DictConfig) -> None:
     """Check, freeze and execute one run.
 
     Raises:
         SystemExit: 2 where it cannot start, 1 where it failed, 130 or 143 after a signal.
     """
     from segfield.run.execute import attempt
+    from segfield.run.freeze import freeze
 
     hydra_config: Any = HydraConfig.instance().cfg
     folder = Path(hydra_config.hydra.runtime.output_dir)
     try:
-        plan(composed, hydra_config, folder)
+        values = plan(config, folder, "This run cannot start:")
+        if not values:
+            sys.exit(2)
+        freeze(values, folder, frozen_record(config, hydra_config))
     except KeyboardInterrupt:
         sys.stderr.write("interrupted before the run was frozen\n")
         sys.exit(130)
-    except ValueError as error:
-        sys.stderr.write(f"This run cannot start:\n{error}\n")
-        sys.exit(2)
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # Hydra has made it; it is empty where nothing was frozen

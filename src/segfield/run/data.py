@@ -3,20 +3,20 @@
 import csv
 import hashlib
 import io
-import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segfield.data import fingerprint
-from segfield.data.module import PixelwiseData
 from segfield.files import write_text
 
-_log = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from segfield.data.module import PixelwiseData
+
 SPLITS = Path("splits.csv")
 _HEADER = ("id", "group", "part")
 
 
-def hold_data(data: PixelwiseData, entries: list[dict[str, Any]]) -> None:
+def hold_data(data: "PixelwiseData", entries: list[dict[str, Any]]) -> None:
     """List the data, split as splits.csv of the current folder says where it stands, and compare with data.csv.
 
     Args:

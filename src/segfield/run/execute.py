@@ -10,7 +10,8 @@ from typing import Any
 from segfield.files import clear_temporaries
 from segfield.run import environment
 from segfield.run.freeze import load
-from segfield.run.inside import paths_outside
+from segfield.run.inside import apart, paths_outside
+from segfield.run.interrupt import terminable, undisturbed
 from segfield.run.lock import LockedError, locked
 from segfield.run.log import logged, quiet_lightning
 from segfield.run.placement import located, override
@@ -38,33 +39,37 @@ def execute(folder: str | Path, placement: Sequence[str] = ()) -> dict[str, Any]
     """
     folder = Path(folder).absolute()
     config = _frozen(folder, placement)
-    with locked(folder), contextlib.chdir(folder), logged("log.txt"):
+    with apart(folder), locked(folder), contextlib.chdir(folder), logged("log.txt"), terminable():
         before = read_status(folder)
         if before["state"] == "finished":
             _log.info("%s is finished already; nothing to do", folder)
             return before
         status = Status(folder)
+        if before["state"] == "running":
+            _log.info("an earlier execution was killed at step %s or later", before.get("step", 0))
         try:
             _fit(config, status)
         except (KeyboardInterrupt, SystemExit) as stop:
             # Before the first step Lightning turns Ctrl-C into exit code 1.
             code = stop.code if isinstance(stop, SystemExit) and stop.code in (130, 143) else 130
             assert isinstance(code, int)
-            status.update(state="interrupted", reason=f"signal {code - 128}")
+            with undisturbed():
+                status.update(state="interrupted", reason=f"signal {code - 128}")
             _log.info("interrupted; continue with: python -m segfield execute %s", folder)
             raise SystemExit(code) from stop
         except BaseException as error:
-            with contextlib.suppress(OSError):  # a full disk must not hide why
+            with undisturbed(), contextlib.suppress(OSError):  # a full disk must not hide why
                 status.update(state="failed", reason=reason(error))
                 _log.debug("failed", exc_info=True)  # to log.txt alone
             raise
-        status.update(state="finished", reason=None)
+        with undisturbed():
+            status.update(state="finished", reason=None)
         _log.info("finished: %s", folder)
     return read_status(folder)
 
 
 def _frozen(folder: str | Path, placement: Sequence[str]) -> dict[str, Any]:
-    """Read the frozen config, place it, and refuse what leads out of its folder."""
+    """Read the frozen config and place it, and refuse what leads out of its folder."""
     config = located(override(load(folder), placement))
     outside = paths_outside(config)
     if outside:

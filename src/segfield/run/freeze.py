@@ -1,25 +1,44 @@
 """Write a run folder: config.yaml, resolved and self-sufficient, and Hydra's own record. Nothing is overwritten."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from segfield.files import write_text
+from segfield.files import write_new, write_text
+from segfield.run.inside import links_outside, nodes, paths_outside
 from segfield.run.placement import absolute, difference
 from segfield.run.status import NAME as STATUS
+from segfield.run.whitelist import refused
 
 CONFIG = "config.yaml"
+_NEEDED = ("model", "loss", "metrics", "optimizer", "data", "task", "trainer")
+_OPTIONAL = ("scheduler", "augmentation")
+_SEVERAL = ("callbacks", "logger")  # groups of nodes by name
+_EARLIER = {CONFIG, STATUS, "lock.json", "splits.csv", "parent.yaml", ".hydra"}  # may stand before config.yaml does
 
 
 def load(folder: str | Path) -> dict[str, Any]:
-    """Read a frozen config.
+    """Read a frozen config: what the code reads by name is there, and nothing in it or beside it leads elsewhere.
 
     Raises:
         FileNotFoundError: if the folder is no run folder.
-        ValueError: if its config.yaml is damaged.
+        ValueError: if its config.yaml is damaged or may not be executed; the message lists every key that is wrong.
     """
+    folder = Path(folder)
+    config = _read(folder)
+    errors = [*_misfits(config), *refused(config), *paths_outside(config)]
+    if errors:
+        lines = "\n".join(f"- {error}" for error in errors)
+        raise ValueError(f"{folder / CONFIG} is no frozen config:\n{lines}\nRestore it from a copy of the run.")
+    if links := links_outside(folder):
+        raise ValueError("\n".join(links))
+    return config
+
+
+def _read(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / CONFIG
     if not path.exists():
         raise FileNotFoundError(
@@ -27,16 +46,47 @@ def load(folder: str | Path) -> dict[str, Any]:
             "for example outputs/unet_small_blobs/<time>."
         )
     try:
-        config = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
+        config = yaml.safe_load(path.read_bytes())
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:  # what its constructors raise
         raise ValueError(f"{path} is no YAML: {error}. Restore it from a copy of the run.") from error
-    if not isinstance(config, dict) or "data" not in config or "trainer" not in config:
-        raise ValueError(f"{path} is no frozen config: it lacks data and trainer. Make one with python train.py.")
+    if not isinstance(config, dict):
+        raise ValueError(
+            f"{path} is no frozen config: expected groups such as data: and trainer:, found {config!r:.80}. "
+            "Restore it from a copy, or make one with train.py."
+        )
+    for _ in nodes(config):  # refuses what never ends
+        pass
     return config
+
+
+def _misfits(config: dict[str, Any]) -> Iterator[str]:
+    """Yield what is wrong with the keys that are read by name; arguments are their class's affair."""
+    for name, least in (("seed", 0), ("threads", 1)):
+        value = config.get(name)
+        if (type(value) is not int or value < least) and (name, value) != ("threads", None):  # null: this machine's
+            yield f"{name} must be a whole number, {least} or more, found {value!r:.80}"
+    for name in (*_NEEDED, *_OPTIONAL):
+        if name in _NEEDED or config.get(name) is not None:
+            yield from _misfit(name, config.get(name))
+    for name in _SEVERAL:
+        group = config.get(name)
+        if group is not None and not isinstance(group, dict):
+            yield f"{name} must be a mapping or null, found {group!r:.80}"
+        elif group:
+            for key, node in group.items():
+                if node is not None:
+                    yield from _misfit(f"{name}.{key}", node)
+
+
+def _misfit(name: str, node: Any) -> Iterator[str]:
+    if not isinstance(node, dict) or not isinstance(node.get("_target_"), str):
+        yield f"{name} must be a mapping with _target_, found {node!r:.80}"
 
 
 def freeze(config: dict[str, Any], folder: Path, record: dict[str, str] | None = None) -> None:
     """Write the run folder, or find that it stands there already with the same config.
+
+    Of two processes that freeze the same folder at once, one wins; the other finds the winner's config.
 
     Args:
         config: resolved.
@@ -44,21 +94,32 @@ def freeze(config: dict[str, Any], folder: Path, record: dict[str, str] | None =
         record: texts of the files of .hydra/ by name.
 
     Raises:
-        ValueError: if another config stands there; nothing is changed then.
+        ValueError: if another config stands there, or what is no run; nothing is changed then.
     """
+    _refuse_a_full_folder(folder)
     config = absolute(config)
-    if (folder / CONFIG).exists():
-        changed = difference(load(folder), config)
-        if changed:
-            lines = "\n".join(f"  {key}: {old!r} there, {new!r} now" for key, (old, new) in changed.items())
-            raise ValueError(
-                f"{folder} holds another run; these keys differ:\n{lines}\n"
-                "Nothing was changed. Choose another folder, or give the same values to continue that run."
-            )
-        return
-    for name, text in (record or {}).items():
-        write_text(folder / ".hydra" / name, text)
-    write_text(folder / STATUS, json.dumps({"state": "planned"}) + "\n")
     header = f"# Frozen by segfield. Run or continue it: python -m segfield execute {folder.name}\n"
-    # Last: a folder with a config.yaml is complete.
-    write_text(folder / CONFIG, header + yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    text = header + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    # First, and whoever comes second is told: of several that freeze here at once one writes the rest.
+    if not (folder / CONFIG).exists() and write_new(folder / CONFIG, text):
+        for name, content in (record or {}).items():
+            write_text(folder / ".hydra" / name, content)
+        write_new(folder / STATUS, json.dumps({"state": "planned"}) + "\n")  # it may be executed already
+    elif changed := difference(_read(folder), config):
+        lines = "\n".join(f"  {key}: {old!r} there, {new!r} now" for key, (old, new) in changed.items())
+        raise ValueError(
+            f"{folder} holds another run; these keys differ:\n{lines}\n"
+            "Nothing was changed. Choose another folder, or give the same values to continue that run."
+        )
+
+
+def _refuse_a_full_folder(folder: Path) -> None:
+    names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    strangers = [
+        name for name in names if name not in _EARLIER and not (name.startswith(".") and name.endswith(".tmp"))
+    ]
+    if strangers and CONFIG not in names:
+        raise ValueError(
+            f"{folder} holds {', '.join(strangers[:3])}, but no {CONFIG}: it is no run folder. "
+            "Choose a new or an empty one."
+        )

@@ -3,8 +3,10 @@
 Nothing is imported and nothing is resolved here, so it may be asked before anything else is done with what others sent.
 """
 
+import contextlib
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -96,6 +98,21 @@ def links_outside(folder: Path) -> list[str]:
                     "Replace it by what it names, or move the whole folder there and link the folder."
                 )
     return errors
+
+
+@contextlib.contextmanager
+def apart(folder: Path) -> Iterator[None]:
+    """Let nothing be imported from a run folder: what others sent may hold a yaml.py.
+
+    A relative entry of sys.path, as notebooks have it, would mean the folder as soon as the run works inside of it.
+    """
+    before, inside = sys.path[:], folder.resolve()
+    places = [Path(entry).absolute() for entry in before]
+    sys.path[:] = [str(place) for place in places if not place.resolve().is_relative_to(inside)]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def _shown(word: str) -> str:

@@ -39,24 +39,37 @@ class ProcessesLauncher(Launcher):
         self._context, self._config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Freeze all jobs, then run them.
+        """Check all jobs, freeze all, then run them; where one is wrong, all errors are listed and none is frozen.
 
         Returns:
             One JobReturn per job, in order; a finished one holds the best value of the monitored score.
         """
+        from segfield.run.compose import frozen_record, plan
+        from segfield.run.freeze import freeze
+
         setup_globals()
         numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
-        jobs = [self._freeze(overrides, number) for overrides, number in zip(job_overrides, numbers, strict=True)]
-        _say(f"{len(jobs)} jobs are frozen in {Path(self._config.hydra.sweep.dir).absolute()}")
-        for job, number in zip(jobs, numbers, strict=True):
-            _say(f"job {number}: {' '.join(filter_overrides(job.overrides or [])) or 'defaults'}")
+        plans = []
+        for words, number in zip(job_overrides, numbers, strict=True):
+            task, hydra, folder = self._compose(words, number)
+            values = plan(task, folder, f"Job {number} of this sweep cannot start:")
+            plans.append((values, folder, task, hydra))
+        if not all(values for values, *_ in plans):
+            _say("No job was run, and none is frozen.")
+            sys.exit(2)
+        for values, folder, task, hydra in plans:
+            freeze(values, folder, frozen_record(task, hydra))
+        _say(f"{len(plans)} jobs are frozen in {Path(self._config.hydra.sweep.dir).absolute()}")
+        jobs = []
+        for words, number, (_, folder, task, hydra) in zip(job_overrides, numbers, plans, strict=True):
+            job = JobReturn(overrides=list(words), cfg=task, hydra_cfg=hydra, working_dir=str(folder))
+            _say(f"job {number}: {' '.join(filter_overrides(list(words))) or 'defaults'}")
             _run(job)
+            jobs.append(job)
         return jobs
 
-    def _freeze(self, overrides: Sequence[str], number: int) -> JobReturn:
-        """Compose, check and freeze one job."""
-        from segfield.run.compose import plan
-
+    def _compose(self, overrides: Sequence[str], number: int) -> tuple[DictConfig, DictConfig, Path]:
+        """Return the config of one job, Hydra's own, and the job's folder."""
         assert self._context is not None
         config = self._context.config_loader.load_sweep_config(self._config, list(overrides))
         with open_dict(config):
@@ -69,12 +82,7 @@ class ProcessesLauncher(Launcher):
         HydraConfig.instance().set_config(config)
         task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         hydra = OmegaConf.masked_copy(config, ["hydra"])
-        try:
-            plan(task, hydra, folder)
-        except ValueError as error:
-            sys.stderr.write(f"Job {number} of this sweep cannot start:\n{error}\nNo job was run.\n")
-            sys.exit(2)
-        return JobReturn(overrides=list(overrides), cfg=task, hydra_cfg=hydra, working_dir=str(folder))
+        return task, hydra, folder
 
 
 def _run(job: JobReturn) -> None:

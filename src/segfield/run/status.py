@@ -1,27 +1,54 @@
 """status.json: how far a run is, for people, sweeps and schedulers.
 
 planned | running | finished | failed | interrupted, with epoch, step, best score, reason, seconds, peak memory.
+Shown to others, a run that says "running" and is not alive was killed.
 """
 
 import json
+import logging
 import resource
+import shutil
 import sys
 import time
 from pathlib import Path
 from typing import Any, final
 
 from segfield.files import write_text
+from segfield.run.lock import alive
 
+_log = logging.getLogger(__name__)
 NAME = "status.json"
+STATES = ("planned", "running", "finished", "failed", "interrupted", "pruned")
 
 
 def read_status(folder: str | Path) -> dict[str, Any]:
-    """Return the content of status.json; {"state": "planned"} where there is none yet."""
+    """Return the content of status.json; {"state": "planned"} where there is none, "unknown" where it is damaged."""
     path = Path(folder) / NAME
     if not path.exists():
         return {"state": "planned"}
-    content: dict[str, Any] = json.loads(path.read_text())
-    return content
+    try:
+        content = json.loads(path.read_text())
+    except (ValueError, RecursionError):
+        content = None
+    if (
+        isinstance(content, dict)
+        and content.get("state") in STATES
+        and isinstance(content.get("seconds", 0.0), int | float)
+        and isinstance(content.get("step", 0), int)
+        and isinstance(content.get("best") or {}, dict)
+    ):
+        return content
+    return {"state": "unknown", "reason": f"{NAME} is damaged"}
+
+
+def shown(folder: str | Path) -> dict[str, Any]:
+    """Return the status as other processes should tell it: "killed" for a run that nobody executes any more."""
+    status = read_status(folder)
+    if status["state"] == "running" and not alive(folder):
+        status = read_status(folder)  # it may have ended in between
+        if status["state"] == "running":
+            status["state"] = "killed"
+    return status
 
 
 def _gpu_memory() -> dict[str, int]:
@@ -34,7 +61,10 @@ def _gpu_memory() -> dict[str, int]:
 
 @final
 class Status:
-    """The status of one execution, written whole at every change.
+    """The status of one execution, written whole at every change; make it under the folder's lock.
+
+    A damaged status.json is put aside as status.json.damaged. The run goes on from its last checkpoint, which ends in
+    the same bits even where it had finished.
 
     Args:
         folder: of the run.
@@ -44,6 +74,11 @@ class Status:
         self._path = Path(folder).absolute() / NAME
         self._content = read_status(folder)
         self.started_before = self._content["state"] != "planned"
+        if self._content["state"] == "unknown":
+            # Copied, not moved: a kill before the next update must not leave what looks like a new run.
+            aside = Path(shutil.copyfile(self._path, self._path.with_name(f"{NAME}.damaged")))
+            _log.warning("%s is damaged: put aside as %s", self._path, aside.name)
+            self._content = {"state": "planned"}
         self._before = float(self._content.get("seconds", 0.0))
         self._start = time.monotonic()
 

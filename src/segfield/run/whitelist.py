@@ -29,6 +29,7 @@ _SEGFIELD = (
     "segfield.data.carvana.Carvana",
     "segfield.data.folder.Folder",
     "segfield.losses.BCEDice",
+    "segfield.metrics.BinaryScores",
     "segfield.metrics.Dice",
     "segfield.metrics.DiceSet",
     "segfield.metrics.IoU",

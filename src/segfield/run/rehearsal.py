@@ -1,0 +1,225 @@
+"""The second phase of check: build every object by itself, put together what can be put together, and try it out."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+from torch import nn
+from torchmetrics import MetricCollection
+
+from segfield.callbacks.plateau import Plateau
+from segfield.data.module import PixelwiseData
+from segfield.run.build import GIVEN, PARTS, assemble, build_trainer, instantiate, part
+from segfield.run.check import standing
+from segfield.run.inside import nodes
+from segfield.run.log import quiet_lightning
+from segfield.run.signature import mismatches
+from segfield.run.trial import Errors, try_data, try_network, try_schedule, try_scores
+from segfield.run.whitelist import allowed
+
+# Weights, gradients' two moments (Adam), and the copy that is written beside before it takes the old one's place.
+_COPIES = 3
+_KINDS = {
+    "data": PixelwiseData,
+    "model": nn.Module,
+    "loss": nn.Module,
+    "metrics": MetricCollection,
+    "callbacks": pl.Callback,
+    "logger": pl.loggers.Logger,
+}
+
+
+class Rehearsal:
+    """Try a config out, as far as what an earlier phase refused lets it.
+
+    Args:
+        config: resolved and placed.
+        folder: where the run would stand.
+        wrong: keys that are refused already; the groups that they belong to are not built.
+        facts: takes parameters, train and val [samples], bytes [of the checkpoints].
+    """
+
+    def __init__(self, config: dict[str, Any], folder: Path, wrong: set[str], facts: dict[str, Any]) -> None:
+        self._config, self._folder, self._wrong, self._facts = config, folder, wrong, facts
+        self._refused = {_group(key) for key in wrong}  # model, callbacks.best
+        self._errors = Errors()
+        self._made: dict[str, Any] = {}  # by group, or callbacks.<name>
+        self._task: Any = None
+        self._trainer: pl.Trainer | None = None
+        self._item: dict[str, Any] | None = None
+
+    def problems(self) -> Iterator[str]:
+        """Yield each error when it is found."""
+        quiet_lightning()
+        try:
+            allowed()
+        except ValueError as error:  # a class of SEGFIELD_ALLOW cannot be imported
+            yield str(error)
+            return
+        for step in (
+            self._signatures,
+            self._parts,
+            self._whole,
+            self._monitors,
+            self._data,
+            self._schedule,
+            self._network,
+            self._room,
+        ):
+            step()
+            yield from self._errors
+            self._errors.clear()
+
+    def _signatures(self) -> None:
+        for key, node in nodes(self._config):
+            if (
+                not isinstance(node, dict)
+                or not isinstance(node.get("_target_"), str)
+                or f"{key}._target_" in self._wrong
+            ):
+                continue
+            found = [error for error in mismatches(key, node, GIVEN.get(key, ())) if _key(error) not in self._wrong]
+            self._errors += found
+            self._refused |= {_group(key)} if found else set()
+
+    def _parts(self) -> None:
+        """Instantiate each part, callback and logger by itself."""
+        for name in PARTS:
+            if name not in self._refused:
+                self._make(name, name, lambda name=name: part(self._config, name))
+        for group in ("callbacks", "logger"):
+            if group not in self._refused:
+                for name, node in (self._config.get(group) or {}).items():
+                    if node and f"{group}.{name}" not in self._refused:
+                        self._make(f"{group}.{name}", group, lambda node=node: instantiate(node))
+
+    def _make(self, key: str, group: str, make: Any) -> None:
+        with self._errors.trying(key):
+            made = make()
+            kind = _KINDS.get(group, object)
+            if not isinstance(made, kind):
+                raise ValueError(f"{key}._target_ makes a {type(made).__name__}, expected a {kind.__name__}.")
+            self._made[key] = made
+
+    def _of(self, group: str) -> list[Any]:
+        return [made for key, made in self._made.items() if key.startswith(f"{group}.")]
+
+    def _whole(self) -> None:
+        """Make the task of its parts, and the trainer."""
+        if "task" not in self._refused and all(name in self._made for name in PARTS):
+            with self._errors.trying("task"):
+                self._task = assemble(self._config, self._made)
+                self._facts["parameters"] = sum(parameter.numel() for parameter in self._task.parameters())
+        if "trainer" not in self._refused:
+            loggers = {
+                name: node
+                for name, node in (self._config.get("logger") or {}).items()
+                if f"logger.{name}" in self._made
+            }
+            with self._errors.trying("trainer"):
+                self._trainer = build_trainer({**self._config, "logger": loggers}, self._of("callbacks"), None)
+
+    def _monitors(self) -> None:
+        """Compare what the task and the callbacks monitor with what is known when they look."""
+        if self._task is None:
+            return
+        scores = self._task.logged_names()
+        known = [*scores, "lr", "train/loss_step"]
+        if self._task.monitor not in scores:
+            self._errors.append(_unknown("task.monitor", self._task.monitor, scores, "is no score of this task"))
+        for key, callback in self._made.items():
+            name = getattr(callback, "monitor", None) if key.startswith("callbacks.") else None
+            if name is None:
+                continue
+            early = [other for other in known if other.startswith("val/")] + known[-2:]
+            if name not in known:
+                self._errors.append(_unknown(f"{key}.monitor", name, scores, "is no score of this task"))
+            elif name not in early and self._after_validation(callback):
+                why = "is known at the end of an epoch, this callback looks after the validation, before it"
+                self._errors.append(_unknown(f"{key}.monitor", name, early, why))
+
+    def _after_validation(self, callback: Any) -> bool:
+        """Tell whether a callback looks at its score before the epoch's training scores are there."""
+        if isinstance(callback, Plateau):
+            return True
+        at_end: bool | None = True
+        if isinstance(callback, ModelCheckpoint):
+            at_end = callback._save_on_train_epoch_end
+        elif isinstance(callback, EarlyStopping):
+            at_end = callback._check_on_train_epoch_end
+        if at_end is None and self._trainer is not None:
+            at_end = self._trainer.val_check_interval == 1.0 and self._trainer.check_val_every_n_epoch == 1
+        return at_end is False
+
+    def _data(self) -> None:
+        if data := self._made.get("data"):
+            self._item = try_data(data, self._accumulate(), self._errors)
+            self._facts |= {part: len(data.indices(part)) for part in ("train", "val")}
+        if self._item and self._trainer and self._slices() == 0:
+            limit = self._trainer.limit_train_batches
+            self._errors.append(f"trainer.limit_train_batches={limit} is less than one batch of this data. Use 1.0.")
+
+    def _slices(self) -> int:
+        """Return how many batches of an epoch the trainer takes, slices of the global one."""
+        assert self._trainer is not None
+        batches = self._facts["train"] // self._made["data"].batch_size * self._accumulate()
+        limit = self._trainer.limit_train_batches
+        return min(batches, limit) if isinstance(limit, int) else int(batches * limit)
+
+    def _accumulate(self) -> int:
+        return 1 if "trainer" in self._refused else int(self._config["trainer"].get("accumulate_grad_batches") or 1)
+
+    def _schedule(self) -> None:
+        if "optimizer" in self._made:
+            makers = self._made["optimizer"], self._made.get("scheduler")
+            try_schedule(*makers, self._scheduler_steps(), self._errors)
+
+    def _scheduler_steps(self) -> int:
+        """Return how often the run steps its scheduler, at least 1; without data or trainer as few as that."""
+        if self._trainer is None or self._trainer.max_epochs is None:
+            return 1
+        if self._task is None or self._task.scheduler_interval == "epoch" or not self._facts.get("train"):
+            return self._trainer.max_epochs
+        return max(1, -(-self._slices() // self._accumulate()) * self._trainer.max_epochs)
+
+    def _network(self) -> None:
+        if self._item is None or "model" not in self._made:
+            return
+        data = self._made["data"]
+        slices = max(1, data.batch_size // self._accumulate())
+        logits = try_network(self._made["model"], data, self._item["image"], slices, self._errors)
+        if logits is not None and self._task is not None:
+            try_scores(self._task, self._item, logits, self._errors)
+
+    def _room(self) -> None:
+        """Compare the checkpoints' size with the free space."""
+        if self._task is None:
+            return
+        weights = sum(value.numel() * value.element_size() for value in self._task.state_dict().values())
+        self._facts["bytes"] = weights * _COPIES * 3  # best.ckpt, last.ckpt, previous.ckpt
+        needed = weights * _COPIES * 4  # and the one being written
+        existing = standing(self._folder)
+        free = shutil.disk_usage(existing).free
+        if free < needed:
+            self._errors.append(
+                f"{existing} has {free / 1e6:.0f} MB free, the run's checkpoints need up to {needed / 1e6:.0f} MB. "
+                "Make room, or choose another disk with SEGFIELD_OUTPUTS=<folder>."
+            )
+
+
+def _group(key: str) -> str:
+    """Return the key of the object that a key belongs to."""
+    words = key.split(".")
+    return ".".join(words[: 2 if words[0] in ("callbacks", "logger") else 1])
+
+
+def _key(error: str) -> str:
+    return re.split(r"[=\s]", error, maxsplit=1)[0]
+
+
+def _unknown(key: str, name: str, names: list[str], why: str) -> str:
+    return f"{key}={name} {why}: use one of {', '.join(names)}."

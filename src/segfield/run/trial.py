@@ -1,0 +1,123 @@
+"""What a run would meet in its first step and in its last: data, network, loss, metrics, scheduler, each tried out.
+
+One sample is read; the network runs on torch's meta device, which computes sizes only; the scheduler is stepped as
+often as the run will. Nothing is written.
+"""
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from torch import Tensor, nn
+
+from segfield.data.loader import collate
+from segfield.data.module import PixelwiseData
+from segfield.data.sampler import EpochBatches
+from segfield.spatial import centre_crop
+
+_STEPS = 1000  # of a scheduler, one by one; of more the last alone
+
+
+class Errors(list[str]):
+    """A list that takes what goes wrong in a block of code."""
+
+    @contextlib.contextmanager
+    def trying(self, what: str) -> Iterator[None]:
+        """Turn any exception inside into an error of the list: libraries' exceptions have no base in common."""
+        try:
+            yield
+        except Exception as error:
+            text = str(error).strip()
+            if not isinstance(error, ValueError | OSError | MisconfigurationException):
+                text = f"{text} ({type(error).__name__})".strip()
+            names_its_key = text.startswith((f"{what}.", f"{what}=", "data."))
+            self.append(text if names_its_key else f"{what}: {text or type(error).__name__}")
+
+
+def try_data(data: PixelwiseData, accumulate: int, errors: Errors) -> dict[str, Any] | None:
+    """List and split the data, share out its batch, and read one sample of each part; return one of them."""
+    item = None
+    with errors.trying("data"):
+        EpochBatches(range(data.batch_size), data.batch_size, accumulate=accumulate)
+    before = len(errors)
+    with errors.trying("data"):
+        data.setup()
+        for part in ("val", "train"):
+            if not data.indices(part):
+                raise ValueError(f"The {part} part has no sample. Give more data, or another data.val_fraction.")
+            item = data.item(data.indices(part)[0])
+    with errors.trying("data"):
+        if before == len(errors) and data.batch_size % accumulate == 0:
+            EpochBatches(data.indices("train"), data.batch_size, accumulate=accumulate)
+    return item
+
+
+def try_network(model: nn.Module, data: PixelwiseData, image: Tensor, slices: int, errors: Errors) -> Tensor | None:
+    """Run the network on the meta device in training mode.
+
+    Args:
+        model: stays as it is.
+        data: with the number of channels that the logits must have.
+        image: [C, H, W], the first of the batch.
+        slices: N of the batch that the network gets at once.
+        errors: takes what is wrong.
+
+    Returns:
+        Zeros [1, K, H', W'] in the size of one image's logits; None where they are wrong or cannot be known.
+    """
+    network = copy.deepcopy(model).to("meta").train()
+    logits: Any = None
+    with errors.trying("model"), torch.no_grad():
+        try:
+            logits = network(torch.empty(slices, *image.shape, device="meta"))
+        except (NotImplementedError, RuntimeError, TypeError) as error:
+            if "meta" not in str(error):
+                raise  # a network that the meta device cannot run says nothing about its sizes
+    if not isinstance(logits, Tensor):
+        return None
+    channels = data.out_channels
+    if logits.ndim == 4 and logits.shape[1] == channels:
+        return torch.zeros(1, *logits.shape[1:])
+    errors.append(
+        f"The network gives {list(logits.shape)}, data.out_channels={channels} wants [N, {channels}, H, W]. Use one "
+        "number: leave model.out_channels as conf/ has it, and set data.out_channels."
+    )
+    return None
+
+
+def try_scores(task: Any, item: dict[str, Any], logits: Tensor, errors: Errors) -> None:
+    """Give loss and metrics one sample and the logits [1, K, H', W']."""
+    before = len(errors)
+    with errors.trying(f"loss, with data.out_channels={logits.shape[1]}"):
+        batch = task.prepare(collate([item]), augment=True)
+        size = (logits.shape[2], logits.shape[3])
+        batch |= {name: centre_crop(batch[name], size) for name in ("target", "weight", "valid") if name in batch}
+        float(task.loss(logits, batch["target"], batch.get("weight"), batch.get("valid")))
+    if len(errors) > before:
+        return
+    with errors.trying(f"metrics, with data.out_channels={logits.shape[1]}"):
+        metrics = task.metrics["val/"]
+        metrics.update(logits, batch["target"], batch.get("valid"), batch["group"])
+        metrics.compute()
+
+
+def try_schedule(
+    make_optimizer: Callable[..., Any], make_scheduler: Callable[..., Any] | None, steps: int, errors: Errors
+) -> None:
+    """Make optimiser and scheduler for one number, and step the scheduler `steps` times."""
+    optimizer: Any = None
+    with errors.trying("optimizer"):
+        optimizer = make_optimizer([nn.Parameter(torch.zeros(1))])
+    if optimizer is None or make_scheduler is None:
+        return
+    with errors.trying("scheduler"):
+        scheduler = make_scheduler(optimizer)
+        optimizer.step()  # torch warns of a scheduler that goes first
+        for _ in range(min(steps, _STEPS)):
+            scheduler.step()
+        if steps > _STEPS:
+            scheduler.last_epoch = steps - 1
+            scheduler.step()

@@ -1,0 +1,106 @@
+"""What check finds by building everything, through the command that a user types."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Cli = Callable[..., Any]
+TINY = ("debug=fast", "data.length=10", "threads=1", "model.width=4")
+CALLBACKS = "pytorch_lightning.callbacks"
+COSINE = ("+scheduler._target_=torch.optim.lr_scheduler.CosineAnnealingLR", "+scheduler._partial_=true")
+ONE_CYCLE = ("+scheduler._target_=torch.optim.lr_scheduler.OneCycleLR", "+scheduler._partial_=true")
+
+
+def stopping(monitor: str, **more: object) -> str:
+    words = "".join(f", {key}: {value}" for key, value in more.items())
+    return f"+callbacks.stop={{_target_: {CALLBACKS}.EarlyStopping, monitor: {monitor}{words}}}"
+
+
+@pytest.mark.parametrize(
+    ("words", "messages"),
+    [
+        (["+model.foo=1"], [r"model\.foo is no argument of segfield\.models\.unet\.UNet, which takes in_channels"]),
+        (["model.padding=samee"], [r"model\.padding=samee must be one of same, valid; did you mean same\?"]),
+        (["+task.seed=3"], [r"task\.seed is passed by the run itself"]),
+        (["~task.threshold", "~metrics.metrics", "~callbacks.best"], [r"metrics\.metrics is missing: .*Add \+metrics"]),
+        (["optimizer.lr=-1"], [r"optimizer: Invalid learning rate: -1"]),
+        ([*COSINE, "+scheduler.T_max=0"], [r"scheduler: .*zero \(ZeroDivisionError\)"]),
+        ([*COSINE, "+scheduler.T_max=0", "data.size=[1,2,3]"], [r"scheduler: .*zero", r"data\.size is \[H,W\]"]),
+        ([*ONE_CYCLE, "+scheduler.max_lr=0.1", "+scheduler.total_steps=3", "trainer.max_epochs=4"],
+         [r"scheduler: Tried to step 4 times"]),
+        ([*ONE_CYCLE, "+scheduler.max_lr=0.1", "+scheduler.total_steps=5000", "trainer.max_epochs=2501",
+          "task.scheduler_interval=step"], [r"scheduler: Tried to step 500[12] times"]),
+        (["data.out_channels=3"], [r"loss, with data\.out_channels=3: BCEDice needs logits \[N, 1, H, W\]"]),
+        (["model.out_channels=2"], [r"The network gives \[2, 2, 32, 32\], data\.out_channels=1 wants \[N, 1, H, W\]"]),
+        (["data.in_channels=4"], [r"data: .*data\.in_channels is 4\. Use data\.in_channels=3"]),
+        (["model=unet_original", "model.border=none"], [r"model: UNet\(padding=\"valid\"\).*got 32x32\. Use 188x188"]),
+        (["data.size=[16,16]", "data.batch_size=1"], [r"model: Expected more than 1 value per channel when training"]),
+        (["data.batch_size=100"], [r"data: The training part has 8 samples, fewer than data\.batch_size=100"]),
+        (["trainer.accumulate_grad_batches=3"], [r"data\.batch_size=2 is the global batch.*Use data\.batch_size=3"]),
+        (["data.val_fraction=2"], [r"data\.val_fraction is a share of the groups"]),
+        (["task.threshold=7"], [r"threshold is a probability.*got 7"]),
+        (["task.monitor=val/dce"], [r"task\.monitor=val/dce is no score of this task: use one of .*val/dice",
+                                    r"callbacks\.best\.monitor=val/dce is no score"]),
+        (["callbacks.best.monitor=train/dice"],
+         [r"callbacks\.best\.monitor=train/dice is known at the end of an epoch, .* use one of val/loss.*, lr"]),
+        ([stopping("train/dice", check_on_train_epoch_end="false")], [r"stop\.monitor=train/dice is known"]),
+        ([stopping("train/dice"), "+trainer.val_check_interval=0.5"], [r"stop\.monitor=train/dice is known"]),
+        (["scheduler=plateau", "callbacks.plateau.monitor=train/loss"], [r"plateau\.monitor=train/loss is known"]),
+        (["trainer.precision=7-bit"], [r"trainer\.precision=7-bit must be one of .*bf16-mixed"]),
+        (["trainer.strategy=ddpp"], [r"trainer: .*ddpp"]),
+        (["trainer.limit_train_batches=0.001"], [r"limit_train_batches=0\.001 is less than one batch"]),
+        ([f"+callbacks.new._target_={CALLBACKS}.ModelCheckpoint", "+callbacks.new.mode=up"],
+         [r"callbacks\.new: `mode` can be .*got up"]),
+        (["+callbacks.new._target_=torch.nn.ReLU"], [r"callbacks\.new\._target_ makes a ReLU, expected a Callback"]),
+    ],
+)  # fmt: skip
+def test_what_cannot_run_is_named(cli: Cli, words: list[str], messages: list[str]) -> None:
+    outcome = cli("segfield", "check", *TINY, *words)
+    assert outcome.code == 2, outcome.err
+    assert "Traceback" not in outcome.err
+    for message in messages:
+        assert re.search(f"^- .*{message}", outcome.err, re.MULTILINE), outcome.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [stopping("lr", mode="min", patience=1)],
+        [stopping("train/loss_step")],
+        [stopping("train/dice", mode="max")],
+        ["logger=[]"],
+        ["scheduler=plateau"],
+        ["model=unet_original", "model.border=none", "data.size=[188,204]"],
+        [*COSINE, "+scheduler.T_max=3", "trainer.max_epochs=5000"],
+    ],
+)
+def test_what_can_run_is_not_refused(cli: Cli, words: list[str]) -> None:
+    outcome = cli("segfield", "check", *TINY, *words)
+    assert outcome.code == 0, outcome.err
+
+
+@pytest.mark.parametrize("monitor", ["lr", "train/loss_step", "train/dice"])
+def test_a_run_stops_early_on_every_name_that_check_lets_it(cli: Cli, outputs: Path, monitor: str) -> None:
+    words = [stopping(monitor, patience=0, min_delta=100), "trainer.max_epochs=5"]
+    outcome = cli("train.py", *TINY, *words)
+    assert outcome.code == 0, outcome.err
+    assert "epoch 2/5" in outcome.err
+    assert "epoch 3/5" not in outcome.err
+
+
+def test_a_full_disk_is_found_before_the_run(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    from segfield.run import rehearsal
+
+    usage = rehearsal.shutil.disk_usage("/")._replace(free=1000)
+    monkeypatch.setattr(rehearsal.shutil, "disk_usage", lambda path: usage)
+    outcome = cli("segfield", "check", *TINY)
+    assert outcome.code == 2
+    assert re.search(r"has 0 MB free, the run's checkpoints need up to \d MB\. Make room", outcome.err)
+
+
+def test_a_class_of_the_environment_that_cannot_be_imported_is_named(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEGFIELD_ALLOW", "nowhere.Mine")
+    assert "- SEGFIELD_ALLOW names nowhere.Mine, but: " in cli("segfield", "check", *TINY).err
