@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -146,25 +147,45 @@ def test_appending_ends_a_line_that_was_cut_short(tmp_path: Path) -> None:
     assert path.read_text() == "epoch,step,loss\n0,0,0.5\n0,1,0.4\n0,2,0.3\n"
 
 
+NAMES = ("epoch", "step", "loss")
+
+
 def test_cutting_keeps_the_header_and_the_rows_below_the_limit(tmp_path: Path) -> None:
     path = tmp_path / "trace.csv"
     path.write_text("epoch,step,loss\n0,9,0.5\n1,10,0.4\n1,11,0.3\n")
-    cut_rows(path, "step", 10)
+    assert cut_rows(path, NAMES, 10) == [9]
     assert path.read_text() == "epoch,step,loss\n0,9,0.5\n"
 
 
-@pytest.mark.parametrize("broken", ["0,", "0,1", "0,1,0.4,5", "0,x,0.4", "0,,0.4", "0,-1,0.4", ""])
-def test_cutting_drops_broken_rows(tmp_path: Path, broken: str) -> None:
+@pytest.mark.parametrize("broken", ["0,", "0,1", "0,1,0.4,5", "0,x,0.4", "0,,0.4", "0,-1,0.4", "", "0,1,0.\0", "0,2,1"])
+def test_cutting_drops_broken_rows_and_second_ones(tmp_path: Path, broken: str) -> None:
     path = tmp_path / "trace.csv"
-    path.write_text(f"epoch,step,loss\n0,0,0.5\n{broken}\n0,2,0.3\n")
-    cut_rows(path, "step", 100)
-    assert path.read_text() == "epoch,step,loss\n0,0,0.5\n0,2,0.3\n"
+    path.write_text(f"epoch,step,loss\n0,0,0.5\n0,2,0.3\n{broken}\n0,3,nan\n")
+    assert cut_rows(path, NAMES, 100) == [0, 2, 3]
+    assert path.read_text() == "epoch,step,loss\n0,0,0.5\n0,2,0.3\n0,3,nan\n"
 
 
-def test_cutting_leaves_a_file_without_the_column_and_a_missing_file_alone(tmp_path: Path) -> None:
-    path = tmp_path / "other.csv"
-    path.write_text("epoch,loss\n3,0.5\n")
-    cut_rows(path, "step", 0)
-    cut_rows(tmp_path / "missing.csv", "step", 0)
-    assert path.read_text() == "epoch,loss\n3,0.5\n"
-    assert names(tmp_path) == ["other.csv"]
+def test_cutting_keeps_rows_with_empty_cells(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_text("epoch,step,loss\n0,0,\n")
+    assert cut_rows(path, NAMES, 100) == [0]
+
+
+def test_cutting_makes_a_missing_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert cut_rows(tmp_path / "trace.csv", NAMES, 5) == []
+    assert (tmp_path / "trace.csv").read_text() == "epoch,step,loss\n"
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize("content", [b"epoch,loss\n3,0.5\n", b"\xff\x00\n0,0,0.5\n", b"\n0,0,0.5\n", b"0,0,0.5\n"])
+def test_a_file_with_another_header_is_put_aside_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: bytes
+) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_bytes(content)
+    assert cut_rows(path, NAMES, 5) == []
+    assert path.read_text() == "epoch,step,loss\n"
+    assert (tmp_path / "trace.csv.damaged").read_bytes() == content
+    assert re.search(
+        r"trace\.csv begins with .* instead of epoch,step,loss: it is kept as trace\.csv\.damaged", caplog.text
+    )

@@ -105,10 +105,20 @@ def cut_rows(path: str | Path, names: Sequence[str], limit: int) -> list[int]:
     place, kept = names.index("step"), dict[int, str]()
     for row in rows:
         cells = row.split(",")
-        if len(cells) == len(names) and cells[place].isdecimal() and int(cells[place]) < limit:
+        whole_row = len(cells) == len(names) and cells[place].isdecimal() and all(map(_is_number, cells))
+        if whole_row and int(cells[place]) < limit:
             kept.setdefault(int(cells[place]), row)
     write_text(path, "".join(f"{row}\n" for row in [",".join(names), *kept.values()]))
     return list(kept)
+
+
+def _is_number(cell: str) -> bool:
+    """Accept a number, inf and nan, and no value at all."""
+    try:
+        float(cell or 0)
+    except ValueError:
+        return False
+    return True
 
 
 def clear_temporaries(folder: str | Path) -> None:

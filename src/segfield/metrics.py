@@ -35,7 +35,7 @@ class _BinaryScore(Metric):
     full_state_update = False
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
-    counts: Tensor  # [6], sums over images: Dice in its unit, images that have one, pixels: hits, predicted, true, valid
+    counts: Tensor  # [6], sums over images: Dice in its unit, images that count; pixels: hits, predicted, true, valid
 
     def __init__(self, threshold: float = 0.5) -> None:
         super().__init__()

@@ -7,8 +7,10 @@ from typing import final
 import numpy as np
 import pytest
 import pytorch_lightning as pl
+import torch
 from pytorch_lightning.callbacks import Callback
 
+from segfield.callbacks.last_checkpoint import LastCheckpoint
 from segfield.callbacks.metrics_csv import MetricsCsv
 from segfield.callbacks.throughput import Throughput
 
@@ -79,3 +81,25 @@ def test_each_epoch_is_told_in_one_line(fit: Fit, tmp_path: Path, caplog: pytest
     scores = "  ".join(f"{name} {float(last[name]):.4g}" for name in ("train/loss", "val/loss", "val/dice"))
     assert len(told) == 2
     assert told[1] == f"epoch 2/2  {scores}"
+
+
+def test_rows_that_are_missing_before_the_checkpoint_are_told(
+    fit: Fit, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fit(tmp_path, lambda: [MetricsCsv(), LastCheckpoint()])
+    (tmp_path / "metrics.csv").unlink()
+    fit(tmp_path, lambda: [MetricsCsv(), LastCheckpoint()])
+    assert "metrics.csv has 0 rows for 1 epochs that are over" in caplog.messages
+    assert [row["epoch"] for row in rows_of(tmp_path)] == ["1"]
+
+
+def test_the_learning_rate_is_that_of_the_epochs_last_step(fit: Fit, tmp_path: Path) -> None:
+    fit(
+        tmp_path,
+        lambda: [MetricsCsv()],
+        scheduler=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 1, gamma=0.5),
+        scheduler_interval="step",
+        log_every_n_steps=2,
+    )
+    rates = [0.01 * 0.5**step for step in (2, 5)]
+    assert [row["lr"] for row in rows_of(tmp_path)] == [str(np.float32(rate)) for rate in rates]

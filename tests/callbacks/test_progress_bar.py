@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
 
@@ -31,8 +32,17 @@ def test_the_bar_takes_up_the_loss_of_every_nth_step(fit: Callable[..., pl.Train
     trainer = fit(tmp_path, lambda: [Trace(), bar], enable_progress_bar=True, log_every_n_steps=2, max_epochs=1)
     rows = [row.split(",") for row in (tmp_path / "trace.csv").read_text().splitlines()[1:]]
     assert len(rows) == 3
-    assert bar.get_metrics(trainer, trainer.lightning_module)["loss"] == float(rows[1][2])
+    assert bar.get_metrics(trainer, trainer.lightning_module)["loss"] == np.float32(rows[1][2])
 
 
-def test_the_bar_is_drawn_ten_times_a_second_at_most() -> None:
-    assert ProgressBar().refresh_rate == 10
+def test_the_bar_moves_some_times_a_second_and_at_the_epochs_end(
+    fit: Callable[..., pl.Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter(np.arange(100) * 0.04)
+    monkeypatch.setattr("segfield.callbacks.progress_bar.time.monotonic", lambda: next(clock))
+    moved: list[int] = []
+    bar = ProgressBar()
+    monkeypatch.setattr(bar, "_update", lambda task, current, **_: moved.append(current))
+    fit(tmp_path, lambda: [bar], enable_progress_bar=True, max_epochs=1, batch_size=1, limit_val_batches=0)
+    assert moved == [1, 4, 7, 10, 12]
+    assert bar.refresh_rate == 10

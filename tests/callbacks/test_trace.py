@@ -18,6 +18,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:You have overridden `on_after_batch_transfer`"),
     # Lightning 2.6.6 with torch 2.15, in every transfer of a batch.
     pytest.mark.filterwarnings("ignore:.*isinstance\\(treespec, LeafSpec\\)"),
+    # A guess too: the sampler starts at the checkpoint's position.
+    pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch"),
 ]
 
 Fit = Callable[..., pl.Trainer]
@@ -110,3 +112,15 @@ def test_a_run_that_starts_again_without_a_checkpoint_begins_a_new_file(fit: Fit
         fit(tmp_path, lambda: [Trace(), Watch(fail_at=5)])
     fit(tmp_path, lambda: [Trace()])
     assert [step for _, step, _ in rows_of(tmp_path)] == list("012345")
+
+
+def test_what_is_missing_before_the_checkpoint_is_told(
+    fit: Fit, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ZeroDivisionError):
+        fit(tmp_path, lambda: [Trace(), Watch(fail_at=5), LastCheckpoint(every_n_steps=2)])
+    lines = (tmp_path / "trace.csv").read_text().splitlines(keepends=True)
+    (tmp_path / "trace.csv").write_text("".join(lines[:2] + lines[3:]))
+    fit(tmp_path, lambda: [Trace(), LastCheckpoint()])
+    assert "trace.csv lacks 1 of 4 steps, the first of them 1" in caplog.messages
+    assert [step for _, step, _ in rows_of(tmp_path)] == list("02345")

@@ -123,7 +123,7 @@ def test_a_disk_without_room_for_the_checkpoints_is_found_before_the_run(
     monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(10**9, 10**9, 10**6))  # type: ignore[attr-defined]
     outcome = cli("train.py", *TINY)
     assert outcome.code == 2
-    assert "1 MB free, the run's checkpoints need up to 39 MB" in outcome.err
+    assert "1 MB free, the run's checkpoints need up to 52 MB" in outcome.err
     assert "SEGFIELD_OUTPUTS=" in outcome.err
 
 

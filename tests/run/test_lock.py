@@ -218,20 +218,6 @@ def test_a_running_status_is_shown_as_killed_once_nobody_executes_it(elsewhere: 
     assert shown(tmp_path)["state"] == "killed"
 
 
-def test_a_run_that_ends_while_it_is_looked_at_is_shown_by_its_end(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "status.json"
-    path.write_text('{"state": "running"}')
-
-    def ends(_: Path) -> bool:
-        path.write_text('{"state": "finished"}')
-        return False
-
-    monkeypatch.setattr("segfield.run.status.alive", ends)
-    assert shown(tmp_path)["state"] == "finished"
-
-
 def test_a_folder_without_lock_json_is_not_alive(tmp_path: Path) -> None:
     assert not alive(tmp_path)
     assert not alive(tmp_path / "absent")

@@ -68,8 +68,6 @@ def test_what_cannot_run_is_named(cli: Cli, words: list[str], messages: list[str
 @pytest.mark.parametrize(
     "words",
     [
-        [stopping("lr", mode="min", patience=1)],
-        [stopping("train/loss_step")],
         [stopping("train/dice", mode="max")],
         ["logger=[]"],
         ["scheduler=plateau"],
@@ -82,9 +80,16 @@ def test_what_can_run_is_not_refused(cli: Cli, words: list[str]) -> None:
     assert outcome.code == 0, outcome.err
 
 
-@pytest.mark.parametrize("monitor", ["lr", "train/loss_step", "train/dice"])
-def test_a_run_stops_early_on_every_name_that_check_lets_it(cli: Cli, outputs: Path, monitor: str) -> None:
-    words = [stopping(monitor, patience=0, min_delta=100), "trainer.max_epochs=5"]
+@pytest.mark.parametrize("monitor", ["lr", "train/loss_step", "val/dise"])
+def test_what_is_no_score_of_an_epoch_is_not_monitored(cli: Cli, monitor: str) -> None:
+    outcome = cli("segfield", "check", *TINY, stopping(monitor), f"task.monitor={monitor}")
+    assert outcome.code == 2
+    assert f"- callbacks.stop.monitor={monitor} is no score of this task: use one of train/loss" in outcome.err
+    assert f"- task.monitor={monitor} is no score of this task: use one of train/loss" in outcome.err
+
+
+def test_a_run_stops_early_on_a_training_score(cli: Cli, outputs: Path) -> None:
+    words = [stopping("train/dice", patience=0, min_delta=100), "trainer.max_epochs=5"]
     outcome = cli("train.py", *TINY, *words)
     assert outcome.code == 0, outcome.err
     assert "epoch 2/5" in outcome.err

@@ -54,3 +54,17 @@ def test_a_damaged_status_is_unknown_and_put_aside_by_the_next_execution(
 def test_only_a_running_status_can_be_shown_as_killed(tmp_path: Path) -> None:
     Status(tmp_path).update(state="finished")
     assert shown(tmp_path)["state"] == "finished"
+
+
+def test_a_run_that_ends_while_it_is_looked_at_is_shown_by_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "status.json"
+    path.write_text('{"state": "running"}')
+
+    def ends(_: Path) -> bool:
+        path.write_text('{"state": "finished"}')
+        return False
+
+    monkeypatch.setattr("segfield.run.status.alive", ends)
+    assert shown(tmp_path)["state"] == "finished"

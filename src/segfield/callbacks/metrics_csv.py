@@ -1,7 +1,6 @@
 """metrics.csv: the scores of every epoch, one row each. Lightning's CSVLogger deletes its rows on a resume."""
 
 import logging
-from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -10,7 +9,7 @@ from pytorch_lightning.callbacks import Callback
 
 from segfield.callbacks.throughput import NAMES as TIMES
 from segfield.callbacks.throughput import rates
-from segfield.files import append_lines, cut_rows, write_text
+from segfield.files import append_lines, cut_rows
 
 _log = logging.getLogger(__name__)
 
@@ -30,11 +29,11 @@ class MetricsCsv(Callback):
         self._lr = float("nan")
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the header, or cut what lies beyond the checkpoint that the run goes on from."""
+        """Write the header, or cut what lies beyond the checkpoint that the run goes on from; say what is missing."""
         self._names = [*pl_module.logged_names(), "lr", *TIMES]  # type: ignore[operator]  # PixelwiseTask's own
-        if not Path(self.path).exists():
-            write_text(self.path, ",".join(["epoch", "step", *self._names]) + "\n")
-        cut_rows(self.path, "step", trainer.global_step)
+        rows = len(cut_rows(self.path, ["epoch", "step", *self._names], trainer.global_step))
+        if rows < trainer.current_epoch:
+            _log.warning("%s has %d rows for %d epochs that are over", self.path, rows, trainer.current_epoch)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int

@@ -1,7 +1,7 @@
 """trace.csv: the loss of every optimiser step, exactly, for comparing two runs bit for bit."""
 
 import functools
-from pathlib import Path
+import logging
 from typing import Any, final
 
 import numpy as np
@@ -9,7 +9,9 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from segfield.files import append_lines, cut_rows, write_text
+from segfield.files import append_lines, cut_rows
+
+_log = logging.getLogger(__name__)
 
 
 @final
@@ -31,11 +33,13 @@ class Trace(Callback):
         self._step = 0
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Cut what lies beyond the checkpoint that the run goes on from."""
-        if not Path(self.path).exists():
-            write_text(self.path, "epoch,step,loss\n")
+        """Cut what lies beyond the checkpoint that the run goes on from; say what is missing before it."""
         self._step = trainer.global_step
-        cut_rows(self.path, "step", self._step)
+        missing = sorted(set(range(self._step)) - set(cut_rows(self.path, ("epoch", "step", "loss"), self._step)))
+        if missing:
+            _log.warning(
+                "%s lacks %d of %d steps, the first of them %d", self.path, len(missing), self._step, missing[0]
+            )
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

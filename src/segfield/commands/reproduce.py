@@ -17,7 +17,7 @@ from segfield.run.data import SPLITS
 from segfield.run.environment import read_environment
 from segfield.run.execute import attempt
 from segfield.run.freeze import CONFIG, freeze, load
-from segfield.run.status import read_status
+from segfield.run.status import shown
 from segfield.run.verdict import BIT_EQUAL, TOLERANCE, WITHIN, NotComparableError, compare
 
 NAME = "verdict.json"
@@ -71,7 +71,7 @@ def _reproduce(parent: Path, changes: Sequence[str], tolerance: float, into: Pat
 
 def _ended(parent: Path) -> None:
     """Refuse a parent that is still on its way: a saved experiment has no status, it was finished when it was kept."""
-    state = read_status(parent)["state"] if (parent / "status.json").exists() else "finished"
+    state = shown(parent)["state"] if (parent / "status.json").exists() else "finished"
     if state != "finished":
         raise NotComparableError(
             f"{parent} is {state}, it has no end to compare with. Finish it first: python -m segfield execute {parent}"

@@ -13,7 +13,7 @@ from segfield.run.environment import NAME as ENVIRONMENT
 from segfield.run.environment import read_environment
 from segfield.run.freeze import CONFIG, load
 from segfield.run.placement import FOLDERS, unplaced
-from segfield.run.status import read_status
+from segfield.run.status import shown
 from segfield.run.weights import NAME as DIGESTS
 
 COPIED = ("splits.csv", FINGERPRINT, "trace.csv", "metrics.csv", DIGESTS)
@@ -48,7 +48,7 @@ def save(run: Path, place: Path) -> str:
         ValueError: if the run has not finished, lacks a file, or the folder holds something already.
     """
     config = load(run)
-    state = read_status(run)["state"]
+    state = shown(run)["state"]
     if state != "finished":
         raise ValueError(f"{run} is {state}: only a finished run is kept. Finish it: python -m segfield execute {run}")
     missing = [name for name in COPIED if not (run / name).exists()]

@@ -11,14 +11,12 @@ from pathlib import Path
 from typing import Any, TypeGuard
 
 from segfield.run.build import one_device
+from segfield.run.freeze import NEEDED, OPTIONAL, SEVERAL
 from segfield.run.inside import nodes, paths_outside
 from segfield.run.placement import leaves, located
 from segfield.run.signature import near, shown
 from segfield.run.whitelist import refused
 
-_NEEDED = ("model", "loss", "metrics", "optimizer", "data", "task", "trainer")
-_OPTIONAL = ("scheduler", "augmentation")
-SEVERAL = ("callbacks", "logger")  # groups of nodes by name
 _ABSENT = object()
 ELSEWHERE = "Choose another place with SEGFIELD_OUTPUTS=<folder> or hydra.run.dir=<folder>."
 # (key, least, most, what it is, an example); a key that may be absent has its class's default then.
@@ -129,14 +127,14 @@ def _without_torch(
 
 
 def _groups(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    known = (*_NEEDED, *_OPTIONAL, *SEVERAL, "seed", "threads")
+    known = (*NEEDED, *OPTIONAL, *SEVERAL, "seed", "threads")
     for name in config:
         if name not in known:
             yield str(name), f"{name} is no part of a run, which has {', '.join(known)}{near(str(name), known)}"
-    for name in (*_NEEDED, *_OPTIONAL, *SEVERAL):
+    for name in (*NEEDED, *OPTIONAL, *SEVERAL):
         group = config.get(name)
         if group in (None, {}, "???"):
-            if name in _NEEDED and group != "???":
+            if name in NEEDED and group != "???":
                 yield name, f"{name} is missing: choose one, {name}=<an option of conf/{name}/>."
         elif name not in SEVERAL:
             if not _is_node(group):

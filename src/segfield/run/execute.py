@@ -53,7 +53,7 @@ def execute(folder: str | Path, placement: Sequence[str] = ()) -> dict[str, Any]
             # Before the first step Lightning turns Ctrl-C into exit code 1.
             code = stop.code if isinstance(stop, SystemExit) and stop.code in (130, 143) else 130
             assert isinstance(code, int)
-            with undisturbed():
+            with undisturbed(), contextlib.suppress(OSError):  # a full disk must not hide the code
                 status.update(state="interrupted", reason=f"signal {code - 128}")
             _log.info("interrupted; continue with: python -m segfield execute %s", folder)
             raise SystemExit(code) from stop

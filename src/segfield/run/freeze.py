@@ -14,9 +14,9 @@ from segfield.run.status import NAME as STATUS
 from segfield.run.whitelist import refused
 
 CONFIG = "config.yaml"
-_NEEDED = ("model", "loss", "metrics", "optimizer", "data", "task", "trainer")
-_OPTIONAL = ("scheduler", "augmentation")
-_SEVERAL = ("callbacks", "logger")  # groups of nodes by name
+NEEDED = ("model", "loss", "metrics", "optimizer", "data", "task", "trainer")
+OPTIONAL = ("scheduler", "augmentation")
+SEVERAL = ("callbacks", "logger")  # groups of nodes by name
 _EARLIER = {CONFIG, STATUS, "lock.json", "splits.csv", "parent.yaml", ".hydra"}  # may stand before config.yaml does
 
 
@@ -65,10 +65,10 @@ def _misfits(config: dict[str, Any]) -> Iterator[str]:
         value = config.get(name)
         if (type(value) is not int or value < least) and (name, value) != ("threads", None):  # null: this machine's
             yield f"{name} must be a whole number, {least} or more, found {value!r:.80}"
-    for name in (*_NEEDED, *_OPTIONAL):
-        if name in _NEEDED or config.get(name) is not None:
+    for name in (*NEEDED, *OPTIONAL):
+        if name in NEEDED or config.get(name) is not None:
             yield from _misfit(name, config.get(name))
-    for name in _SEVERAL:
+    for name in SEVERAL:
         group = config.get(name)
         if group is not None and not isinstance(group, dict):
             yield f"{name} must be a mapping or null, found {group!r:.80}"

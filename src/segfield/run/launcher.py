@@ -87,7 +87,7 @@ class ProcessesLauncher(Launcher):
 
 def _run(job: JobReturn) -> None:
     """Execute one job's folder in a child process and note its outcome."""
-    from segfield.run.status import read_status
+    from segfield.run.status import shown
 
     command = [sys.executable, "-m", "segfield", "execute", str(job.working_dir)]
     received: list[int] = []
@@ -107,7 +107,7 @@ def _run(job: JobReturn) -> None:
     if received:
         _say("the sweep is interrupted; jobs that are not finished can be continued from their folders")
         sys.exit(128 + received[0])
-    status = read_status(str(job.working_dir))
+    status = shown(str(job.working_dir))
     if code == 0 and status["state"] == "finished":
         job.status = JobStatus.COMPLETED
         job.return_value = next(iter((status.get("best") or {}).values()), None)

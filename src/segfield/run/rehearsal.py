@@ -128,15 +128,14 @@ class Rehearsal:
         if self._task is None:
             return
         scores = self._task.logged_names()
-        known = [*scores, "lr", "train/loss_step"]
+        early = [name for name in scores if name.startswith("val/")]
         if self._task.monitor not in scores:
             self._errors.append(_unknown("task.monitor", self._task.monitor, scores, "is no score of this task"))
         for key, callback in self._made.items():
             name = getattr(callback, "monitor", None) if key.startswith("callbacks.") else None
             if name is None:
                 continue
-            early = [other for other in known if other.startswith("val/")] + known[-2:]
-            if name not in known:
+            if name not in scores:
                 self._errors.append(_unknown(f"{key}.monitor", name, scores, "is no score of this task"))
             elif name not in early and self._after_validation(callback):
                 why = "is known at the end of an epoch, this callback looks after the validation, before it"
