@@ -38,11 +38,11 @@ def test_the_bar_takes_up_the_loss_of_every_nth_step(fit: Callable[..., pl.Train
 def test_the_bar_moves_some_times_a_second_and_at_the_epochs_end(
     fit: Callable[..., pl.Trainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = iter(np.arange(100) * 0.04)
+    clock = iter(np.arange(100) * 0.1)
     monkeypatch.setattr("segfield.callbacks.progress_bar.time.monotonic", lambda: next(clock))
     moved: list[int] = []
     bar = ProgressBar()
     monkeypatch.setattr(bar, "_update", lambda task, current, **_: moved.append(current))
     fit(tmp_path, lambda: [bar], enable_progress_bar=True, max_epochs=1, batch_size=1, limit_val_batches=0)
     assert moved == [1, 4, 7, 10, 12]
-    assert bar.refresh_rate == 10
+    assert bar.refresh_rate == 4

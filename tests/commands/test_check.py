@@ -15,7 +15,7 @@ def test_a_run_that_can_start_is_described_and_nothing_is_written(cli: Cli, outp
         f"this run can start: python train.py {' '.join(TINY)}",
         "  68,057 parameters",
         "  8 training and 2 validation samples",
-        f"  checkpoints of up to 1.6 MB under {outputs / 'unet_small_blobs'}",
+        f"  checkpoints of up to 2.5 MB under {outputs / 'unet_small_blobs'}",
     ]
     assert not outputs.exists()
 

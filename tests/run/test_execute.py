@@ -77,6 +77,26 @@ def test_the_working_directory_is_the_same_after_an_execution_also_a_failed_one(
     assert status(folder)["state"] == "failed"
 
 
+def test_a_frozen_folder_is_executed_without_conf_and_without_hydra(
+    cli: Cli, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a forked child, so the hook goes with it."""
+    folder, opened = planned(run, "elsewhere"), run.parent / "opened.txt"
+
+    def note(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open" and "/conf" in str(arguments[0]):
+            os.write(record, f"{arguments[0]}\n".encode())
+
+    record = os.open(opened, os.O_CREAT | os.O_WRONLY | os.O_APPEND)
+    monkeypatch.setattr("segfield.commands.execute.share_cores", lambda: sys.addaudithook(note))
+    monkeypatch.setattr("sys.argv", ["nonsense"])
+    assert cli("segfield", "execute", folder).code == 0
+    assert status(folder)["state"] == "finished"
+    assert f"{folder}/config.yaml" in opened.read_text()
+    assert "/conf/" not in opened.read_text()
+    assert (folder / "weights.sha256").read_bytes() == (run / "weights.sha256").read_bytes()
+
+
 def test_data_that_changed_since_the_run_began_is_refused(cli: Cli, run: Path) -> None:
     (run / "status.json").write_text(json.dumps({**status(run), "state": "running"}))
     rows = (run / "splits.csv").read_text()

@@ -45,7 +45,7 @@ def stopping(monitor: str, **more: object) -> str:
         (["task.monitor=val/dce"], [r"task\.monitor=val/dce is no score of this task: use one of .*val/dice",
                                     r"callbacks\.best\.monitor=val/dce is no score"]),
         (["callbacks.best.monitor=train/dice"],
-         [r"callbacks\.best\.monitor=train/dice is known at the end of an epoch, .* use one of val/loss.*, lr"]),
+         [r"callbacks\.best\.monitor=train/dice is known at the end of an epoch, .* use one of val/loss.*, val/iou"]),
         ([stopping("train/dice", check_on_train_epoch_end="false")], [r"stop\.monitor=train/dice is known"]),
         ([stopping("train/dice"), "+trainer.val_check_interval=0.5"], [r"stop\.monitor=train/dice is known"]),
         (["scheduler=plateau", "callbacks.plateau.monitor=train/loss"], [r"plateau\.monitor=train/loss is known"]),

@@ -9,7 +9,7 @@ from pytorch_lightning.callbacks import RichProgressBar
 from segfield.callbacks.throughput import NAMES, rates
 from segfield.task import is_logged
 
-_PER_SECOND = 10  # Lightning draws 100 times a second, and works at every step: time that training lacks
+_PER_SECOND = 4  # Lightning draws 100 times a second, and works at every step: time that training lacks
 
 
 @final

@@ -13,6 +13,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 
 _PREFIX = "events.out.tfevents."
+_SECONDS = 10  # after which a thread of the writer's own makes visible what a run has drawn
 _EARLIEST = 10**9  # seconds since 1970: a smaller number is a place in the order
 
 
@@ -26,7 +27,7 @@ class TensorBoard(TensorBoardLogger):
     """
 
     def __init__(self, path: str = "tensorboard", purge_step: int | None = None) -> None:
-        super().__init__(path, name="", version="", default_hp_metric=False, purge_step=purge_step)
+        super().__init__(path, name="", version="", default_hp_metric=False, purge_step=purge_step, flush_secs=_SECONDS)
 
     @property
     @rank_zero_experiment
