@@ -214,6 +214,13 @@ class PixelwiseData(pl.LightningDataModule, ABC):
         self._position = (epoch, batches)
 
     @final
+    def transfer_batch_to_device(self, batch: dict[str, Any], device: torch.device, dataloader_idx: int) -> Any:
+        """Move the tensors; Lightning would look into each name of `id` and `group` too, at every step."""
+        ahead = device.type != "cpu"
+        moved = {name: value.to(device, non_blocking=ahead) for name, value in batch.items() if torch.is_tensor(value)}
+        return {**batch, **moved}
+
+    @final
     def train_dataloader(self) -> "DataLoader[dict[str, Any]]":
         """Return the training part, in the order of (seed, epoch), from the position on."""
         batches = self._batches("train")
