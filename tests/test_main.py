@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from segfield.__main__ import VERBS
+from segfield.__main__ import VERBS, main
 
 Cli = Callable[..., Any]
 
@@ -60,3 +60,14 @@ def test_what_runs_on_a_gpu_is_rehearsed_and_is_said_not_to_run_without_one() ->
     if not torch.cuda.is_available():
         done = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True)
         assert "nothing was run" in done.stdout
+
+
+def test_ctrl_c_in_any_verb_ends_with_130(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    import segfield.commands.save
+
+    def stop(arguments: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(segfield.commands.save, "main", stop)
+    assert main(["save"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"

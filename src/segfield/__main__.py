@@ -16,7 +16,11 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one verb and return its exit code; 2 for a wrong call."""
     words = sys.argv[1:] if arguments is None else arguments
     if words and words[0] in VERBS:
-        code: int = importlib.import_module(f"segfield.commands.{words[0]}").main(words[1:])
+        try:
+            code: int = importlib.import_module(f"segfield.commands.{words[0]}").main(words[1:])
+        except KeyboardInterrupt:
+            sys.stderr.write("interrupted\n")
+            return 130
         return code
     lines = "\n".join(f"  {verb:10} {text}" for verb, text in VERBS.items())
     usage = f"usage: python -m segfield <verb> ...\n{lines}\nTrain with: python train.py model=unet data=carvana\n"

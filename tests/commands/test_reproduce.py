@@ -114,7 +114,7 @@ def test_a_rerun_that_fails_is_not_comparable_and_can_go_on(cli: Cli, run: Path,
     assert "verdict: bit-equal" in outcome.out
     outcome = cli("segfield", "reproduce", half, "--into", half)
     assert outcome.code == 2
-    assert "a run is not compared with itself" in outcome.err
+    assert "is the run itself or lies in it" in outcome.err
     outcome = cli("segfield", "reproduce", half, "seed=4", "--into", into)
     assert outcome.code == 2
     assert "holds another run; these keys differ" in outcome.err
@@ -123,6 +123,40 @@ def test_a_rerun_that_fails_is_not_comparable_and_can_go_on(cli: Cli, run: Path,
     outcome = cli("segfield", "reproduce", half, "--into", into)
     assert outcome.code == 2
     assert "has not ended well" in outcome.err
+
+
+def test_a_damaged_parent_is_named_before_anything_is_run_and_left_as_it_is(cli: Cli, run: Path, outputs: Path) -> None:
+    (run / "environment.yaml").write_text("- placement: x\n")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    outcome = cli("segfield", "reproduce", run)
+    assert outcome.code == 2
+    assert "environment.yaml is damaged" in outcome.err
+    assert not outputs.exists()
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert cli("segfield", "save", run, run.parent / "kept").code == 2
+
+
+@pytest.mark.parametrize("tolerance", ["nan", "-1", "inf", "x"])
+def test_a_tolerance_is_a_number_from_0_on(cli: Cli, run: Path, tolerance: str) -> None:
+    outcome = cli("segfield", "reproduce", run, f"--tolerance={tolerance}")
+    assert outcome.code == 2
+    assert "--tolerance" in outcome.err
+
+
+def test_data_in_its_default_place_is_looked_for_where_that_is_now(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert cli("segfield", "prepare", "demo", "carvana", first / "carvana", "cars=2", "size=[64,96]").code == 0
+    monkeypatch.setenv("SEGFIELD_DATA", str(first))
+    words = ("debug=fast", "data=carvana", "threads=1", f"hydra.run.dir={tmp_path / 'run'}")
+    outcome = cli("train.py", *words)
+    assert outcome.code == 0, outcome.err
+    first.rename(second)
+    monkeypatch.setenv("SEGFIELD_DATA", str(second))
+    outcome = cli("segfield", "reproduce", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    assert "verdict: bit-equal" in outcome.out
 
 
 def pictures(folder: Path) -> None:
@@ -179,7 +213,7 @@ def test_a_saved_run_holds_no_place_no_weights_and_is_reproduced_bit_for_bit(
     assert verdict_of(outputs)[1]["changed"] == {}
     outcome = cli("segfield", "save", run, place)
     assert outcome.code == 2
-    assert "is not empty, and nothing is overwritten" in outcome.err
+    assert "is not an empty folder, and nothing is overwritten" in outcome.err
 
 
 def test_a_run_that_has_not_ended_or_lacks_a_file_is_not_kept(cli: Cli, run: Path, tmp_path: Path) -> None:

@@ -51,3 +51,22 @@ def test_the_command_is_recorded_without_the_run_folders_place(project: Path, mo
     place = str(Path.cwd())
     monkeypatch.setattr(sys, "argv", ["/x/segfield/__main__.py", "execute", place, "threads=10"])
     assert record()["command"] == "python -m segfield execute '<run folder>' threads=10"
+
+
+def test_a_damaged_file_is_put_aside_by_the_next_execution_and_left_alone_by_readers(
+    project: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Path("environment.yaml").write_bytes(b"- when: [")
+    with pytest.raises(ValueError, match=r"environment\.yaml is damaged: expected a list with an entry per execution"):
+        environment.read_environment(Path.cwd())
+    assert Path("environment.yaml").exists()
+    assert record()["from_step"] == 7
+    assert Path("environment.yaml.damaged").read_bytes() == b"- when: ["
+    assert "It is put aside as environment.yaml.damaged" in caplog.text
+    assert len(yaml.safe_load(Path("environment.yaml").read_text())) == 1
+
+
+def test_the_code_is_known_by_its_source_files(project: Path) -> None:
+    first, second = record(), record()
+    assert first["code_sha256"] == second["code_sha256"]
+    assert len(str(first["code_sha256"])) == 64

@@ -242,6 +242,25 @@ def test_the_reason_of_a_workers_error_is_its_last_line() -> None:
     assert reason(KeyboardInterrupt()) == "KeyboardInterrupt"
 
 
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("trainer.accelerator=gpu", "trainer"),
+        ("data.num_workers=a", "data.num_workers"),
+        ("trainer.devices=2", "devices"),
+    ],
+)
+def test_a_placement_that_cannot_be_is_told_before_the_run_is_touched(
+    cli: Cli, run: Path, word: str, message: str
+) -> None:
+    folder = planned(run, "placed")
+    outcome = cli("segfield", "execute", folder, word)
+    assert outcome.code == 2, outcome.err
+    assert outcome.err.startswith(f"This run cannot start:\n- {message}")
+    assert "Traceback" not in outcome.err
+    assert not (folder / "log.txt").exists()
+
+
 @pytest.mark.slow
 def test_the_verb_execute_and_train_py_run_as_real_commands_from_another_folder(tmp_path: Path, outputs: Path) -> None:
     project = Path(__file__).resolve().parents[2]

@@ -1,5 +1,6 @@
 """Verdicts on hand-written folders; tests/commands/test_reproduce.py runs real ones."""
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
-from segfield.run.verdict import NotComparableError, compare
+from segfield.run import verdict
+from segfield.run.verdict import NotComparableError, evidence
 
 Make = Callable[..., Path]
 ENVIRONMENT: dict[str, Any] = {
@@ -19,7 +21,12 @@ ENVIRONMENT: dict[str, Any] = {
     "devices": ["cpu"],
     "processor": {"capability": "AVX512"},
     "placement": {"threads": 2, "trainer.devices": 1},
+    "splits_sha256": hashlib.sha256(b"id,group,part\n").hexdigest(),
 }
+
+
+def compare(one: Path, other: Path, changed: dict[str, tuple[Any, Any]], tolerance: float) -> dict[str, Any]:
+    return verdict.compare(evidence(one), evidence(other), changed, tolerance)
 
 
 @pytest.fixture
@@ -30,7 +37,7 @@ def make(tmp_path: Path) -> Make:
         name: str,
         losses: tuple[str, ...] = ("0.5", "0.25"),
         dice: str = "0.9",
-        weights: str = "aa",
+        weights: str = "a",
         environment: dict[str, Any] | None = None,
         data: str = "1.png,1.png,10,ab",
         clock: str = "3",
@@ -40,7 +47,10 @@ def make(tmp_path: Path) -> Make:
         rows = [f"{step // 2},{step},{loss}" for step, loss in enumerate(losses)]
         (folder / "trace.csv").write_text("\n".join(["epoch,step,loss", *rows]) + "\n")
         (folder / "metrics.csv").write_text(f"epoch,step,val/dice,train/loss,time/step\n0,1,{dice},0.4,{clock}\n")
-        (folder / "weights.sha256").write_text(f"{weights}  weights\nbb  optimizer\n")
+        (folder / "weights.sha256").write_text(
+            f"{weights * 64}  weights\n{'b' * 64}  optimizer\n{'c' * 64}  scheduler\n"
+        )
+        (folder / "splits.csv").write_text("id,group,part\n")
         (folder / "environment.yaml").write_text(yaml.safe_dump([{**ENVIRONMENT, **(environment or {})}]))
         (folder / "data.csv").write_text(f"id,file,bytes,sha256\n{data}\n")
         return folder
@@ -73,9 +83,9 @@ def test_a_score_that_differs_after_equal_losses_is_named(make: Make) -> None:
 
 
 def test_weights_that_differ_after_equal_losses_and_scores_differ(make: Make) -> None:
-    found = compare(make("one"), make("other", weights="cc"), {}, 0.01)
+    found = compare(make("one"), make("other", weights="c"), {}, 0.01)
     assert found["verdict"] == "differs"
-    assert found["text"] == "differs from the end, sha256 of weights: aa against cc"
+    assert found["text"] == f"differs from the end, sha256 of weights: {'a' * 64} against {'c' * 64}"
 
 
 @pytest.mark.parametrize(
@@ -135,30 +145,70 @@ def test_changed_keys_are_named_and_only_final_scores_are_compared(make: Make) -
 )
 def test_a_score_that_is_no_number_equals_only_its_like(make: Make, dice: str, other: str, verdict: str) -> None:
     drift = {"python": "3.12.1"}
-    found = compare(make("one", dice=dice, weights="x"), make("other", dice=other, environment=drift), {}, 0.01)
+    found = compare(make("one", dice=dice, weights="e"), make("other", dice=other, environment=drift), {}, 0.01)
     assert found["verdict"] == verdict
 
 
-@pytest.mark.parametrize("name", ["trace.csv", "metrics.csv", "weights.sha256"])
+@pytest.mark.parametrize("name", ["trace.csv", "metrics.csv"])
 def test_a_run_without_its_end_is_not_comparable(make: Make, name: str) -> None:
-    one, other = make("one"), make("other")
+    one = make("one")
     (one / name).unlink()
-    with pytest.raises(NotComparableError, match=f"{name}.*only a run that has ended"):
-        compare(one, other, {}, 0.01)
+    with pytest.raises(
+        NotComparableError, match=rf"has no {name}: it has not ended, or its callbacks\.\w+ was"
+    ):
+        evidence(one)
 
 
-def test_a_cut_file_is_not_comparable(make: Make) -> None:
-    one, other = make("one"), make("other")
-    (one / "metrics.csv").write_text("epoch,step,val/dice\n0,1\n")
-    with pytest.raises(NotComparableError, match=r"metrics\.csv has no complete row"):
-        compare(one, other, {}, 0.01)
+@pytest.mark.parametrize(
+    ("name", "content", "what"),
+    [
+        ("trace.csv", "epoch,step,loss\n0,0,0.5\n0,2,0.25\n", "its row of step 1 is missing or broken"),
+        ("trace.csv", "epoch,step,loss\n0,0,\n", "its row of step 0 is missing or broken"),
+        ("trace.csv", "a,b\n1,2\n", "expected the columns epoch,step,loss"),
+        ("trace.csv", "epoch,step,loss\n", "it has no row, or a broken one"),
+        ("metrics.csv", "epoch,step,val/dice\n0,1\n", "it has no row, or a broken one"),
+        ("weights.sha256", "aa  weights\n", "expected the sha256 of weights, optimizer, scheduler"),
+        ("weights.sha256", "", "expected the sha256 of weights, optimizer, scheduler"),
+        ("splits.csv", "id,group,part\n1,1,val\n", "its sha256 is not the one in environment.yaml"),
+        ("environment.yaml", "- placement: x\n", "expected a list with an entry per execution"),
+        ("environment.yaml", "- when: 2026-99-99\n", "expected a list with an entry per execution"),
+    ],
+)
+def test_a_damaged_file_is_named_and_left_as_it_is(make: Make, name: str, content: str, what: str) -> None:
+    one = make("one")
+    (one / name).write_text(content)
+    with pytest.raises(NotComparableError, match=rf"{name} is damaged: {what}"):
+        evidence(one)
+    assert (one / name).read_text() == content
 
 
-def test_runs_without_a_score_in_common_are_not_comparable(make: Make) -> None:
-    one, other = make("one"), make("other")
+@pytest.mark.parametrize("name", ["trace.csv", "metrics.csv", "data.csv"])
+def test_bytes_that_are_no_text_are_named(make: Make, name: str) -> None:
+    one = make("one")
+    (one / name).write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(NotComparableError, match=name):
+        evidence(one)
+
+
+def test_runs_that_may_differ_need_a_score_in_common(make: Make) -> None:
+    one, other = make("one"), make("other", environment={"python": "3.12.1"})
     (one / "metrics.csv").write_text("epoch,step,val/iou\n0,1,0.5\n")
     with pytest.raises(NotComparableError, match="no final validation score in common"):
         compare(one, other, {}, 0.01)
+
+
+def test_equal_runs_without_any_validation_are_bit_equal(make: Make) -> None:
+    folders = make("one"), make("other")
+    for folder in folders:
+        (folder / "metrics.csv").write_text("epoch,step,train/loss\n0,1,0.5\n")
+    assert compare(*folders, {}, 0.01)["verdict"] == "bit-equal"
+
+
+def test_the_last_validation_counts_where_the_last_epoch_has_none(make: Make) -> None:
+    folders = make("one"), make("other")
+    for folder in folders:
+        (folder / "metrics.csv").write_text("epoch,step,val/dice\n0,1,0.5\n1,3,\n")
+    assert compare(*folders, {}, 0.01)["final"] == {"val/dice": {"parent": 0.5, "run": 0.5}}
 
 
 def test_data_that_was_not_recorded_is_said(make: Make) -> None:

@@ -41,7 +41,7 @@ class Panels(Callback):
         for item in self._items:
             picture = self._draw(pl_module, item)
             for logger in loggers:
-                step = max(trainer.global_step - 1, 0)
+                step = trainer.fit_loop.epoch_loop._batches_that_stepped  # where Lightning puts the scores
                 logger.experiment.add_image(f"panels/{item['id']}", picture, step, dataformats="HWC")
 
     def _draw(self, task: Any, item: dict[str, Any]) -> np.ndarray:

@@ -14,11 +14,10 @@ import yaml
 from segfield.files import write_text
 from segfield.run import placement
 from segfield.run.data import SPLITS
-from segfield.run.environment import read_environment
 from segfield.run.execute import attempt
 from segfield.run.freeze import CONFIG, freeze, load
 from segfield.run.status import shown
-from segfield.run.verdict import BIT_EQUAL, TOLERANCE, WITHIN, NotComparableError, compare
+from segfield.run.verdict import BIT_EQUAL, TOLERANCE, WITHIN, Evidence, NotComparableError, compare, evidence
 
 NAME = "verdict.json"
 
@@ -32,7 +31,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser("python -m segfield reproduce", description=__doc__.partition(": ")[2])
     parser.add_argument("run", type=Path, help="folder of a finished run, or of a saved experiment")
     parser.add_argument("changes", nargs="*", metavar="key=value", help="placement, or what shall be different")
-    parser.add_argument("--tolerance", type=float, default=TOLERANCE, help="of a final score (default: %(default)s)")
+    parser.add_argument("--tolerance", type=_tolerance, default=TOLERANCE, help="of a score (default: %(default)s)")
     parser.add_argument("--into", type=Path, help="folder of the new run; an unfinished one goes on")
     words = parser.parse_args(arguments)
     placement.share_cores()
@@ -43,16 +42,41 @@ def main(arguments: list[str]) -> int:
         return 2
 
 
+def _tolerance(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected a number, 0 or more, found {text}")
+    return value
+
+
 def _reproduce(parent: Path, changes: Sequence[str], tolerance: float, into: Path | None) -> int:
+    config = load(parent)
+    _ended(parent)
+    before = evidence(parent)
+    new = placement.change(_as_executed(config, before), changes)
+    changed = placement.difference(config, new)
+    folder = _new_folder(new) if into is None else into.absolute()
+    if folder.resolve().is_relative_to(parent.resolve()):
+        raise NotComparableError(f"{folder} is the run itself or lies in it. Leave --into out, or name another folder.")
+    _plan(parent, folder, new, changed)
+    try:
+        code = attempt(folder, checked=True)
+    except SystemExit:  # a signal: the run was saved
+        again = " ".join(["python -m segfield reproduce", str(parent), *changes, "--into", str(folder)])
+        sys.stderr.write(f"to continue, with the verdict: {again}\n")
+        raise
+    if code:
+        raise NotComparableError(f"the rerun in {folder} has not ended well.")
+    found = compare(before, evidence(folder), changed, tolerance)
+    write_text(folder / NAME, json.dumps(found, indent=2, allow_nan=False) + "\n")
+    sys.stdout.write(told(found))
+    return 0 if found["verdict"] in (BIT_EQUAL, WITHIN) else 1
+
+
+def _plan(parent: Path, folder: Path, config: dict[str, Any], changed: dict[str, tuple[Any, Any]]) -> None:
+    """Freeze the rerun with the parent's split, or find that it stands there already."""
     from segfield.run.check import check
 
-    before = load(parent)
-    _ended(parent)
-    config = placement.change(_as_executed(before, parent), changes)
-    changed = placement.difference(before, config)
-    folder = _new_folder(config) if into is None else into.absolute()
-    if folder.resolve() == parent.resolve():
-        raise NotComparableError(f"{folder} is the run itself: a run is not compared with itself. Leave --into out.")
     if not (folder / CONFIG).exists():
         check(config, folder)
         if not any(key.startswith("data.") for key in changed):
@@ -60,13 +84,6 @@ def _reproduce(parent: Path, changes: Sequence[str], tolerance: float, into: Pat
         record = {"parent": str(parent), "changed": {key: list(values) for key, values in changed.items()}}
         write_text(folder / "parent.yaml", yaml.safe_dump(record, sort_keys=False))
     freeze(config, folder)
-    code = attempt(folder)
-    if code:
-        raise NotComparableError(f"the rerun in {folder} has not ended well.")
-    found = compare(parent, folder, changed, tolerance)
-    write_text(folder / NAME, json.dumps(found, indent=2) + "\n")
-    sys.stdout.write(told(found))
-    return 0 if found["verdict"] in (BIT_EQUAL, WITHIN) else 1
 
 
 def _ended(parent: Path) -> None:
@@ -78,15 +95,21 @@ def _ended(parent: Path) -> None:
         )
 
 
-def _as_executed(config: dict[str, Any], parent: Path) -> dict[str, Any]:
-    """Return the config with the parent's last placement, its threads above all: a saved experiment holds none."""
-    config, entries = copy.deepcopy(config), read_environment(parent)
-    for key, value in ((entries[-1].get("placement") or {}) if entries else {}).items():
+def _as_executed(config: dict[str, Any], before: Evidence) -> dict[str, Any]:
+    """Return the config with the parent's last placement, its threads above all: a saved experiment holds none.
+
+    Data that was looked for in its default place is looked for there again, wherever that is now.
+    """
+    config = copy.deepcopy(config)
+    last = before.executions[-1] if before.executions else {}
+    for key, value in (last.get("placement") or {}).items():
         group, _, name = key.rpartition(".")
         node = config.get(group) if group else config
-        if key in placement.KEYS and isinstance(node, dict) and name in node:
+        if key not in placement.KEYS or not isinstance(node, dict) or name not in node:
+            continue
+        if key not in placement.FOLDERS or node[name] is not None:
             node[name] = value
-    return placement.located(config)
+    return placement.placed(config)
 
 
 def _new_folder(config: dict[str, Any]) -> Path:
@@ -103,6 +126,6 @@ def told(found: dict[str, Any]) -> str:
     if found["verdict"] != BIT_EQUAL:
         if found["first_difference"]:
             lines.append(f"  bits part at {found['first_difference']}")
-        lines += [f"  {name}: {pair['parent']:g} against {pair['run']:g}" for name, pair in found["final"].items()]
+        lines += [f"  {name}: {pair['parent']:.6} against {pair['run']:.6}" for name, pair in found["final"].items()]
     lines += [f"  parent: {found['parent']}", f"  run: {found['run']} ({NAME})"]
     return "\n".join(lines) + "\n"

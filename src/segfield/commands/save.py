@@ -10,10 +10,10 @@ import yaml
 from segfield.data.fingerprint import FINGERPRINT
 from segfield.files import write_text
 from segfield.run.environment import NAME as ENVIRONMENT
-from segfield.run.environment import read_environment
 from segfield.run.freeze import CONFIG, load
 from segfield.run.placement import FOLDERS, unplaced
 from segfield.run.status import shown
+from segfield.run.verdict import evidence
 from segfield.run.weights import NAME as DIGESTS
 
 COPIED = ("splits.csv", FINGERPRINT, "trace.csv", "metrics.csv", DIGESTS)
@@ -51,14 +51,16 @@ def save(run: Path, place: Path) -> str:
     state = shown(run)["state"]
     if state != "finished":
         raise ValueError(f"{run} is {state}: only a finished run is kept. Finish it: python -m segfield execute {run}")
+    entries = evidence(run).executions
+    if place.exists() and not (place.is_dir() and not any(place.iterdir())):
+        raise ValueError(f"{place} is not an empty folder, and nothing is overwritten. Choose another one.")
     missing = [name for name in COPIED if not (run / name).exists()]
     if missing:
         raise ValueError(f"{run} lacks {', '.join(missing)}: it cannot be kept as it is. Reproduce it, keep the rerun.")
-    if place.exists() and any(place.iterdir()):
-        raise ValueError(f"{place} is not empty, and nothing is overwritten. Choose another folder, or empty it.")
-    for name in COPIED:
-        write_text(place / name, (run / name).read_text())
-    entries = read_environment(run)
+    for name, text in {
+        name: (run / name).read_text() for name in COPIED
+    }.items():  # read all, then write
+        write_text(place / name, text)
     write_text(place / ENVIRONMENT, yaml.safe_dump([_shareable(entry) for entry in entries], sort_keys=False))
     header = "# Kept by segfield. Run it again and compare: python -m segfield reproduce <this folder>\n"
     text = yaml.safe_dump(unplaced(config), sort_keys=False, allow_unicode=True)

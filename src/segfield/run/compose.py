@@ -190,14 +190,18 @@ def run(config: DictConfig) -> None:
     hydra_config: Any = HydraConfig.instance().cfg
     folder = Path(hydra_config.hydra.runtime.output_dir)
     try:
+        new = not (folder / "config.yaml").exists()
         values = plan(config, folder, "This run cannot start:")
         if not values:
             sys.exit(2)
         freeze(values, folder, frozen_record(config, hydra_config))
+    except ValueError as error:
+        sys.stderr.write(f"This run cannot start:\n- {error}\n")
+        sys.exit(2)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted before the run was frozen\n")
         sys.exit(130)
     finally:
         with contextlib.suppress(OSError):
             folder.rmdir()  # Hydra has made it; it is empty where nothing was frozen
-    sys.exit(attempt(folder))
+    sys.exit(attempt(folder, checked=new))

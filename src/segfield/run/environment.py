@@ -43,7 +43,7 @@ def record(config: dict[str, Any], step: int) -> None:
     """
     import torch
 
-    entries = read_environment(Path.cwd())
+    entries = own_entries()
     devices = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
     entry = {
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -64,20 +64,39 @@ def record(config: dict[str, Any], step: int) -> None:
 
 
 def read_environment(folder: Path) -> list[dict[str, Any]]:
-    """Return the entries of environment.yaml, the oldest first; a damaged file is put aside, and said so."""
+    """Return the entries of environment.yaml, the oldest first; none where there is no such file.
+
+    Raises:
+        ValueError: if it is damaged.
+    """
     path = folder / NAME
     if not path.exists():
         return []
     try:
-        entries = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError):
+        entries = yaml.safe_load(path.read_bytes())
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError):
         entries = None
-    if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
+    if isinstance(entries, list) and all(_is_entry(entry) for entry in entries):
         return entries
-    aside = path.with_suffix(".yaml.damaged")
-    path.replace(aside)
-    _log.warning("%s is damaged: put aside as %s; what it said of earlier executions is lost here", path, aside.name)
-    return []
+    raise ValueError(
+        f"{path} is damaged: expected a list with an entry per execution. Restore it from a copy of the run."
+    )
+
+
+def _is_entry(entry: Any) -> bool:
+    groups = ("placement", "processor", "packages")
+    return isinstance(entry, dict) and all(isinstance(entry.get(name) or {}, dict) for name in groups)
+
+
+def own_entries() -> list[dict[str, Any]]:
+    """Return the entries of the current folder, for the execution that adds one; a damaged file is put aside."""
+    try:
+        return read_environment(Path.cwd())
+    except ValueError as error:
+        aside = Path(f"{NAME}.damaged")
+        Path(NAME).replace(aside)
+        _log.warning("%s It is put aside as %s; what it said of earlier executions is lost here", error, aside)
+        return []
 
 
 def _code() -> str:

@@ -12,7 +12,7 @@ from segfield.run import environment
 from segfield.run.freeze import load
 from segfield.run.inside import apart, paths_outside
 from segfield.run.interrupt import terminable, undisturbed
-from segfield.run.lock import LockedError, locked
+from segfield.run.lock import LockedError, alive, locked
 from segfield.run.log import logged, quiet_lightning
 from segfield.run.placement import located, override
 from segfield.run.status import Status, read_status
@@ -85,25 +85,35 @@ def reason(error: BaseException) -> str:
     return text or type(error).__name__
 
 
-def attempt(folder: str | Path, placement: Sequence[str] = ()) -> int:
+def attempt(folder: str | Path, placement: Sequence[str] = (), *, checked: bool = False) -> int:
     """Execute for the command line: what the user can mend is said in plain words.
+
+    Args:
+        folder: of the run.
+        placement: key=value of placement keys, for this execution.
+        checked: the config has been checked just now, before it was frozen.
 
     Returns:
         Exit code: 0 finished, 1 failed, 2 not started.
     """
+    from segfield.run.check import announce, problems
+
+    folder = Path(folder).absolute()
     try:
-        _frozen(folder, placement)  # what execute does first: a wrong call starts nothing
+        config = _frozen(folder, placement)  # what execute does first: a wrong call starts nothing
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
+        return 2
+    idle = read_status(folder)["state"] != "finished" and not alive(folder)
+    if idle and not checked and announce(problems(config, folder)):
         return 2
     try:
         execute(folder, placement)
     except LockedError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    except (ValueError, OSError) as error:
-        sys.stderr.write(f"{reason(error)}\n")
-        sys.stderr.write(f"The run has failed; {Path(folder).absolute() / 'log.txt'} holds the traceback.\n")
+    except Exception as error:  # a library's own class of error too; log.txt holds the traceback
+        sys.stderr.write(f"{reason(error)}\nThe run has failed; see {folder / 'log.txt'}\n")
         return 1
     return 0
 
@@ -122,7 +132,7 @@ def _fit(config: dict[str, Any], status: Status) -> None:
     clear_temporaries("checkpoints")
     clear_temporaries(".")
     run = build(config)
-    hold_data(run.data, environment.read_environment(Path.cwd()))
+    hold_data(run.data, environment.own_entries())
     start = starting_point(run.task)
     step = start.step if start else 0
     if start:
@@ -136,3 +146,4 @@ def _fit(config: dict[str, Any], status: Status) -> None:
     _log.info("%s parameters, %d training and %d validation samples", f"{parameters:,}", train, val)
     trainer.fit(run.task, datamodule=run.data, ckpt_path=start.path if start else None, weights_only=True)
     write_digests(trainer, Path("checkpoints/best.ckpt"))
+    clear_temporaries("checkpoints")

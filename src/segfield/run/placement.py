@@ -148,12 +148,18 @@ def located(config: dict[str, Any]) -> dict[str, Any]:
 
     A data root is $SEGFIELD_DATA/<data>, else data/<data> of the project.
     """
-    config = copy.deepcopy(config)
+    config = placed(config)
     data = config["data"]
     if "root" in data and data["root"] is None:
         name = data["_target_"].split(".")[-2]
         base = os.environ.get("SEGFIELD_DATA")
         data["root"] = str((Path(base) if base else PROJECT / "data").absolute() / name)
+    return config
+
+
+def placed(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the config with every placement but the data's filled in where it is null."""
+    config = copy.deepcopy(config)
     for key, value in _HERE.items():
         group, name = key.split(".")
         if name in config[group] and config[group][name] is None:
