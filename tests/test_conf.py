@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 
 from segfield.run import compose as composing
 from segfield.run import whitelist
+from segfield.run.inside import paths_outside
 from segfield.run.placement import KEYS, leaves
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -66,6 +67,7 @@ def test_every_model_composes_with_every_data(model: str, data: str) -> None:
     config = composed(f"model={model}", f"data={data}")
     assert config["model"]["in_channels"] == config["data"]["in_channels"]
     assert config["callbacks"]["best"]["monitor"] == config["task"]["monitor"]
+    assert paths_outside(config) == []
 
 
 def test_the_original_recipe_is_available() -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from segfield.run.lock import locked
+
 Cli = Callable[..., Any]
 TINY = ("debug=fast", "data.length=10", "threads=1", "model.width=4")
 
@@ -71,3 +73,15 @@ def test_check_takes_overrides_alone(cli: Cli) -> None:
     assert outcome.code == 2
     assert "check takes overrides alone, found -m." in outcome.err
     assert "usage: python -m segfield check" in outcome.err
+
+
+def test_a_run_that_stands_already_is_told_from_a_new_one(cli: Cli, tmp_path: Path) -> None:
+    words = (*TINY, f"hydra.run.dir={tmp_path / 'run'}")
+    assert cli("train.py", *words).code == 0
+    outcome = cli("segfield", "check", *words)
+    assert outcome.code == 0
+    assert outcome.out.startswith("this run stands already, finished: train.py goes on there")
+    with locked(tmp_path / "run"):
+        outcome = cli("segfield", "check", *words)
+    assert outcome.code == 2
+    assert "is being executed already" in outcome.err

@@ -60,7 +60,7 @@ def test_changed_keys_are_told_and_final_scores_compared(cli: Cli, run: Path) ->
     assert "changed optimizer.lr: 0.001 -> 0.01" in outcome.out
     outcome = cli("segfield", "reproduce", run, "seed=5", "--tolerance", "0")
     assert outcome.code == 1
-    assert "verdict: differs: differs in the final val/loss" in outcome.out
+    assert "verdict: differs in the final val/loss" in outcome.out
 
 
 def test_threads_are_placement_and_drift_by_name(cli: Cli, run: Path) -> None:

@@ -90,6 +90,18 @@ def test_tags_in_what_a_run_wrote_call_nothing(cli: Cli, folder: Path, outside: 
     assert not outside.exists()
 
 
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "status.json", "log.txt", "splits.csv", "lock.json", "checkpoints/last.ckpt"]
+)
+def test_a_pipe_in_a_run_folder_is_refused_before_it_is_opened(cli: Cli, folder: Path, name: str) -> None:
+    (folder / "checkpoints").mkdir()
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)
+    outcome = cli("segfield", "execute", folder)
+    assert outcome.code == 2, outcome.err
+    assert f"{folder / name} is neither a file nor a folder nor a link" in outcome.err
+
+
 BOMB = "a0: &a0 [1, 2]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12))
 
 
@@ -130,6 +142,7 @@ PLACES: list[tuple[str, str, Any]] = [
     ("logger", "x", {"_target_": "pytorch_lightning.loggers.TensorBoardLogger", "save_dir": "$AWAY"}),
     ("logger", "x", {"_target_": "pytorch_lightning.loggers.TensorBoardLogger", "save_dir": ".", "sub_dir": "../../o"}),
     ("logger", "x", {"_target_": "segfield.callbacks.tensorboard.TensorBoard", "path": "${AWAY}"}),
+    ("callbacks", "x", {"_target_": "segfield.callbacks.trace.Trace", "path": "config.yaml"}),
     ("trainer", "default_root_dir", "OUT"),
     ("trainer", "profiler", "../outside"),
 ]

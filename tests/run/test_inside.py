@@ -1,4 +1,6 @@
 import importlib
+import os
+import socket
 import sys
 from pathlib import Path
 from typing import Any
@@ -93,6 +95,87 @@ def test_a_config_that_holds_itself_or_explodes_is_refused() -> None:
         assert "Write it without YAML aliases." in error
     with pytest.raises(ValueError, match="nested deeper"):
         list(nodes(ring))
+
+
+TRACE, CSV = "segfield.callbacks.trace.Trace", "segfield.callbacks.metrics_csv.MetricsCsv"
+LAST, BEST = "segfield.callbacks.last_checkpoint.LastCheckpoint", "pytorch_lightning.callbacks.ModelCheckpoint"
+LOGGER, EVENTS = "pytorch_lightning.loggers.CSVLogger", "segfield.callbacks.tensorboard.TensorBoard"
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "config.yaml", "./config.yaml", "a/..config.yaml/../config.yaml", "Config.YAML", "status.json", "lock.json",
+        "environment.yaml", "splits.csv", "data.csv", "parent.yaml", "weights.sha256", "verdict.json", "log.txt",
+        ".hydra", ".hydra/overrides.yaml", "config.yaml/x", "trace.csv/x", "checkpoints/previous.ckpt",
+        "checkpoints//last.ckpt", "checkpoints\\last.ckpt", "metrics.csv", "checkpoints/best.ckpt",
+    ],
+)  # fmt: skip
+def test_a_file_of_the_run_is_nobody_elses(word: str) -> None:
+    for node in ({"_target_": TRACE, "path": word}, {"_target_": BEST, "dirpath": word}, {"save_dir": [word]}):
+        errors = paths_outside({"callbacks": {"x": node}})
+        assert len(errors) == 1, errors
+        assert errors[0].startswith("callbacks.x.")
+        if ".." not in word:
+            assert errors[0].endswith(f"={word} is the run's own. Choose another name.")
+
+
+def test_a_class_may_name_its_own_file() -> None:
+    own = {
+        "trace": {"_target_": TRACE, "path": "trace.csv"},
+        "metrics": {"_target_": CSV, "path": "metrics.csv"},
+        "last": {"_target_": LAST, "path": "checkpoints/last.ckpt"},
+        "best": {"_target_": BEST, "dirpath": "checkpoints", "filename": "best"},
+        "events": {"_target_": EVENTS, "path": "tensorboard"},
+        "lightnings": {"_target_": LOGGER, "save_dir": "."},
+    }
+    assert paths_outside({"callbacks": own}) == []
+    words = ["config", "data", "log", "last", "best", "trace", "metrics", "checkpoints", "tensorboard", "a/config.yaml"]
+    assert paths_outside({"model": {"words": words, **{word: word for word in words}}}) == []
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        ({"_target_": BEST, "dirpath": "checkpoints", "filename": "last"},
+         "x.filename makes checkpoints/last.ckpt, which is the run's own"),
+        ({"_target_": BEST, "filename": "previous"}, "x.filename makes checkpoints/previous.ckpt, which is the run's"),
+        ({"_target_": LOGGER, "save_dir": ".", "name": "", "version": ""}, "x.save_dir makes ./././metrics.csv, which"),
+        ({"_target_": TRACE, "path": "checkpoints"}, "x.path=checkpoints is a folder, expected the name of a file."),
+        ({"_target_": CSV, "path": ""}, "x.path= is a folder"),
+    ],
+)  # fmt: skip
+def test_what_several_keys_make_together_is_no_file_of_the_run(node: dict[str, Any], message: str) -> None:
+    (error,) = paths_outside({"x": node})
+    assert error.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"_target_": TRACE}, {"_target_": TRACE}),
+        ({"_target_": TRACE, "path": "a"}, {"_target_": CSV, "path": "./a"}),
+        ({"_target_": BEST, "filename": "a"}, {"_target_": BEST, "dirpath": "checkpoints", "filename": "a"}),
+        ({"_target_": EVENTS}, {"_target_": EVENTS, "path": "tensorboard"}),
+    ],
+)
+def test_two_nodes_never_write_the_same_file(first: dict[str, Any], second: dict[str, Any]) -> None:
+    (error,) = paths_outside({"callbacks": {"one": first, "two": second}})
+    assert {"callbacks.one", "callbacks.two"} <= set(error.replace(".path", "").replace(".filename", "").split())
+    assert " does. Choose another " in error
+
+
+def test_what_is_neither_file_nor_folder_is_found(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(run / "status.json")
+    os.mkfifo(run / "checkpoints/last.ckpt")
+    monkeypatch.chdir(run)  # a socket's address is short
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("log.txt")
+        found = links_outside(run)
+    assert sorted(found) == [
+        f"{run / name} is neither a file nor a folder nor a link: no run holds that. Remove it."
+        for name in ("checkpoints/last.ckpt", "log.txt", "status.json")
+    ]
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def test_a_folder_that_another_process_holds_is_refused_until_it_is_killed(
     child = elsewhere(hold(tmp_path))
     wait_for((tmp_path / "ready").exists)
     assert alive(tmp_path)
-    with pytest.raises(LockedError, match=rf'is being executed already, by {{"pid": {child}, .*or stop it') as refused:
+    with pytest.raises(LockedError, match=rf"is being executed already, by process {child} on .*or stop it") as refused:
         locked(tmp_path).__enter__()
     assert "token" not in str(refused.value)
     os.kill(child, signal.SIGKILL)

@@ -6,12 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 Cli = Callable[..., Any]
 TINY = ("debug=fast", "data.length=10", "threads=1", "model.width=4")
 CALLBACKS = "pytorch_lightning.callbacks"
 COSINE = ("+scheduler._target_=torch.optim.lr_scheduler.CosineAnnealingLR", "+scheduler._partial_=true")
 ONE_CYCLE = ("+scheduler._target_=torch.optim.lr_scheduler.OneCycleLR", "+scheduler._partial_=true")
+
+SLICES = ("trainer.accumulate_grad_batches=2", "trainer.limit_train_batches=1.0")  # 8 of them
 
 
 def stopping(monitor: str, **more: object) -> str:
@@ -54,7 +57,21 @@ def stopping(monitor: str, **more: object) -> str:
         (["trainer.limit_train_batches=0.001"], [r"limit_train_batches=0\.001 is less than one batch"]),
         ([f"+callbacks.new._target_={CALLBACKS}.ModelCheckpoint", "+callbacks.new.mode=up"],
          [r"callbacks\.new: `mode` can be .*got up"]),
-        (["+callbacks.new._target_=torch.nn.ReLU"], [r"callbacks\.new\._target_ makes a ReLU, expected a Callback"]),
+        (["+callbacks.new._target_=torch.nn.ReLU"], [r"callbacks\.new\._target_=torch\.nn\.ReLU is no Callback\."]),
+        ([f"+callbacks.new._target_={CALLBACKS}.LearningRateMonitor", "logger=[]"],
+         [r"callbacks\.new has no logger to write to\. Use logger=tensorboard, or remove it: ~callbacks\.new$"]),
+        (["+callbacks.best.save_last=true"], [r"callbacks\.best\.save_last writes the best epoch as last\.ckpt, "]),
+        (["callbacks.best.filename=last"], [r"callbacks\.best\.filename makes checkpoints/last\.ckpt, which is the "]),
+        (["trainer.limit_val_batches=0.01"], [r"limit_val_batches=0\.01 is less than one batch of this data"]),
+        (["+trainer.val_check_interval=3"], [r"val_check_interval=3: there are 2 slices\. Use 1\.0"]),
+        ([*SLICES, "+trainer.val_check_interval=3"],
+         [r"val_check_interval=3 validates after 3 slices, inside a step of 2 .*Use trainer\.val_check_interval=4"]),
+        ([*SLICES, "+trainer.val_check_interval=0.2"],
+         [r"val_check_interval=0\.2 validates after 1 slices, .*Use trainer\.val_check_interval=2\."]),
+        ([*SLICES, "+trainer.val_check_interval=7"], [r"interval=7 .*Use trainer\.val_check_interval=1\.0\."]),
+        (["task.activation._target_=torch.nn.MSELoss"], [r"task\.activation: .*forward"]),
+        (["task.activation._target_=torch.nn.KLDivLoss"], [r"task\.activation: .*forward"]),
+        (["trainer.accelerator=gpuu"], [r"trainer: .*gpuu.* Use trainer\.accelerator=cpu\.$"]),
     ],
 )  # fmt: skip
 def test_what_cannot_run_is_named(cli: Cli, words: list[str], messages: list[str]) -> None:
@@ -70,6 +87,10 @@ def test_what_cannot_run_is_named(cli: Cli, words: list[str], messages: list[str
     [
         [stopping("train/dice", mode="max")],
         ["logger=[]"],
+        [f"+callbacks.new._target_={CALLBACKS}.LearningRateMonitor"],
+        [*SLICES, "+trainer.val_check_interval=4"],
+        [*SLICES, "+trainer.val_check_interval=0.5"],
+        ["+callbacks.new={_target_: " + CALLBACKS + ".ModelCheckpoint, dirpath: checkpoints, filename: newest}"],
         ["scheduler=plateau"],
         ["model=unet_original", "model.border=none", "data.size=[188,204]"],
         [*COSINE, "+scheduler.T_max=3", "trainer.max_epochs=5000"],
@@ -94,6 +115,13 @@ def test_a_run_stops_early_on_a_training_score(cli: Cli, outputs: Path) -> None:
     assert outcome.code == 0, outcome.err
     assert "epoch 2/5" in outcome.err
     assert "epoch 3/5" not in outcome.err
+
+
+def test_a_gpu_that_is_not_there_is_answered_with_the_processor(cli: Cli) -> None:
+    if torch.accelerator.is_available():
+        pytest.skip("there is one")
+    outcome = cli("segfield", "check", *TINY, "trainer.accelerator=gpu")
+    assert "- trainer: No supported gpu backend found! Use trainer.accelerator=cpu.\n" in outcome.err
 
 
 def test_a_full_disk_is_found_before_the_run(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

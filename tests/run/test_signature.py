@@ -5,7 +5,7 @@ from typing import Any, Literal
 import pytest
 
 from segfield.run import signature
-from segfield.run.signature import mismatches
+from segfield.run.signature import mismatches, misplaced
 
 LOGGER = "pytorch_lightning.loggers.TensorBoardLogger"
 
@@ -119,3 +119,26 @@ def test_a_class_that_does_not_exist_is_named() -> None:
 
 def test_a_builtin_that_tells_nothing_is_not_asked() -> None:
     assert found("thing", "builtins.dict", a=3) == []
+
+
+@pytest.mark.parametrize(
+    ("node", "partial", "message"),
+    [
+        ({"_target_": "own.Open"}, False, "thing._target_=own.Open is no Thing."),
+        ({"_target_": "own.Thing", "_partial_": True}, False, "thing._partial_=true: no part is missing here."),
+        ({"_target_": "own.Thing", "_partial_": 1}, True, "thing._partial_=1: the run gives it the rest later. Use "),
+        ({"_target_": "own.Thing"}, True, "thing._partial_=false: the run gives it the rest later. Use thing."),
+    ],
+)
+def test_a_node_has_the_kind_of_its_place_and_is_partial_where_that_asks_for_it(
+    node: dict[str, Any], partial: bool, message: str
+) -> None:
+    (error,) = misplaced("thing", node, Thing, partial=partial)
+    assert error.startswith(message)
+
+
+def test_an_argument_of_a_class_may_be_of_any_kind_and_partial_but_no_word() -> None:
+    assert list(misplaced("thing", {"_target_": "own.Open", "_partial_": True}, None, partial=False)) == []
+    assert list(misplaced("thing", {"_target_": "own.Thing", "_partial_": True}, Thing, partial=True)) == []
+    assert len(list(misplaced("thing", {"_target_": "own.Open", "_partial_": "x"}, None, partial=False))) == 1
+    assert list(misplaced("thing", {"_target_": "torch.nn.Sigmoidd"}, Thing, partial=False)) == []  # mismatches() tells

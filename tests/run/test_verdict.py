@@ -153,9 +153,7 @@ def test_a_score_that_is_no_number_equals_only_its_like(make: Make, dice: str, o
 def test_a_run_without_its_end_is_not_comparable(make: Make, name: str) -> None:
     one = make("one")
     (one / name).unlink()
-    with pytest.raises(
-        NotComparableError, match=rf"has no {name}: it has not ended, or its callbacks\.\w+ was"
-    ):
+    with pytest.raises(NotComparableError, match=rf"has no {name}: it has not ended, or its callbacks\.\w+ was"):
         evidence(one)
 
 

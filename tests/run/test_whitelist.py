@@ -118,3 +118,7 @@ def test_an_endless_config_is_refused() -> None:
     ring["a"] = ring
     (error,) = whitelist.refused(ring)
     assert "nested deeper than 32 levels" in error
+
+
+def test_a_callback_whose_package_is_no_dependency_of_ours_is_not_listed() -> None:
+    assert len(whitelist.refused({"_target_": "pytorch_lightning.callbacks.DeviceStatsMonitor"})) == 1  # psutil

@@ -5,6 +5,8 @@ from typing import Any
 
 from segfield.run import compose
 from segfield.run.check import announce
+from segfield.run.lock import alive
+from segfield.run.status import shown
 
 USAGE = """usage: python -m segfield check [group=option ...] [key=value ...]
 The same words as after train.py: composes that run and checks it; nothing is written, nothing trained.
@@ -24,10 +26,16 @@ def main(arguments: list[str]) -> int:
     facts: dict[str, Any] = {}
     if announce(compose.faults(arguments, facts)):
         return 2
+    folder = facts["folder"]
+    if alive(folder):
+        sys.stderr.write(f"{folder} is being executed already. Wait for its end, or choose another folder.\n")
+        return 2
+    stands = (folder / "config.yaml").exists()
+    state = f"stands already, {shown(folder)['state']}: train.py goes on there" if stands else "can start"
     sys.stdout.write(
-        f"this run can start: python train.py {' '.join(arguments)}\n"
+        f"this run {state}: {' '.join(['python train.py', *arguments])}\n"
         f"  {facts['parameters']:,} parameters\n"
         f"  {facts['train']:,} training and {facts['val']:,} validation samples\n"
-        f"  checkpoints of up to {facts['bytes'] / 1e6:,.1f} MB under {facts['folder'].parent}\n"
+        f"  checkpoints of up to {facts['bytes'] / 1e6:,.1f} MB under {folder.parent}\n"
     )
     return 0

@@ -17,7 +17,7 @@ from segfield.run.data import SPLITS
 from segfield.run.execute import attempt
 from segfield.run.freeze import CONFIG, freeze, load
 from segfield.run.status import shown
-from segfield.run.verdict import BIT_EQUAL, TOLERANCE, WITHIN, Evidence, NotComparableError, compare, evidence
+from segfield.run.verdict import BIT_EQUAL, DIFFERS, TOLERANCE, WITHIN, Evidence, NotComparableError, compare, evidence
 
 NAME = "verdict.json"
 
@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("changes", nargs="*", metavar="key=value", help="placement, or what shall be different")
     parser.add_argument("--tolerance", type=_tolerance, default=TOLERANCE, help="of a score (default: %(default)s)")
     parser.add_argument("--into", type=Path, help="folder of the new run; an unfinished one goes on")
-    words = parser.parse_args(arguments)
+    words = parser.parse_intermixed_args(arguments)
     placement.share_cores()
     try:
         return _reproduce(words.run.absolute(), words.changes, words.tolerance, words.into)
@@ -90,9 +90,8 @@ def _ended(parent: Path) -> None:
     """Refuse a parent that is still on its way: a saved experiment has no status, it was finished when it was kept."""
     state = shown(parent)["state"] if (parent / "status.json").exists() else "finished"
     if state != "finished":
-        raise NotComparableError(
-            f"{parent} is {state}, it has no end to compare with. Finish it first: python -m segfield execute {parent}"
-        )
+        first = "Wait for its end" if state == "running" else f"Finish it first: python -m segfield execute {parent}"
+        raise NotComparableError(f"{parent} is {state}, it has no end to compare with. {first}.")
 
 
 def _as_executed(config: dict[str, Any], before: Evidence) -> dict[str, Any]:
@@ -119,7 +118,7 @@ def _new_folder(config: dict[str, Any]) -> Path:
 
 def told(found: dict[str, Any]) -> str:
     """Return a verdict as it is printed."""
-    lines = [f"verdict: {found['verdict']}: {found['text']}"]
+    lines = [f"verdict: {found['text'] if found['verdict'] == DIFFERS else found['verdict'] + ': ' + found['text']}"]
     lines += [f"  changed {key}: {pair['parent']} -> {pair['run']}" for key, pair in found["changed"].items()]
     lines += [f"  drifted {name}: {pair['parent']} -> {pair['run']}" for name, pair in found["drifted"].items()]
     lines += [f"  drifted data: {line}" for line in found["drifted_data"]]

@@ -57,9 +57,7 @@ def save(run: Path, place: Path) -> str:
     missing = [name for name in COPIED if not (run / name).exists()]
     if missing:
         raise ValueError(f"{run} lacks {', '.join(missing)}: it cannot be kept as it is. Reproduce it, keep the rerun.")
-    for name, text in {
-        name: (run / name).read_text() for name in COPIED
-    }.items():  # read all, then write
+    for name, text in {name: (run / name).read_text() for name in COPIED}.items():  # read all, then write
         write_text(place / name, text)
     write_text(place / ENVIRONMENT, yaml.safe_dump([_shareable(entry) for entry in entries], sort_keys=False))
     header = "# Kept by segfield. Run it again and compare: python -m segfield reproduce <this folder>\n"

@@ -109,6 +109,7 @@ def build_trainer(config: dict[str, Any], callbacks: list[Any], purge_step: int 
     from pytorch_lightning.callbacks import ProgressBar
 
     from segfield.run.checkpoint_io import WholeCheckpointIO
+    from segfield.run.unprofiled import Unprofiled
 
     if not sys.stdout.isatty():  # a bar in a file is noise; the epochs' lines are there
         callbacks = [callback for callback in callbacks if not isinstance(callback, ProgressBar)]
@@ -121,9 +122,14 @@ def build_trainer(config: dict[str, Any], callbacks: list[Any], purge_step: int 
     if deterministic is None:
         deterministic = _deterministic(config["trainer"]["accelerator"])
     deterministic_mode.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time, changes no bit
-    trainer = instantiate(config["trainer"], _partial_=True, deterministic=deterministic)
+    given: dict[str, Any] = {"deterministic": deterministic}
+    if not config["trainer"].get("profiler"):
+        given["profiler"] = Unprofiled()
+    trainer = instantiate(config["trainer"], _partial_=True)
     bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
-    return trainer(callbacks=callbacks, logger=loggers or False, plugins=[WholeCheckpointIO()], enable_progress_bar=bar)
+    return trainer(
+        **given, callbacks=callbacks, logger=loggers or False, plugins=[WholeCheckpointIO()], enable_progress_bar=bar
+    )
 
 
 def _deterministic(accelerator: str) -> bool | str:

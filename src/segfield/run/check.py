@@ -25,10 +25,19 @@ _WHOLE: tuple[tuple[str, int, int | None, str, int], ...] = (
     ("threads", 1, None, "a number of processor cores", 1),
     ("trainer.max_epochs", 1, None, "a number of epochs", 10),
     ("trainer.accumulate_grad_batches", 1, None, "a number of slices", 1),
+    ("trainer.check_val_every_n_epoch", 1, None, "a number of epochs", 1),
+    ("trainer.log_every_n_steps", 0, None, "a number of steps", 10),
+    ("trainer.num_sanity_val_steps", -1, None, "a number of batches", 0),
     ("data.batch_size", 1, None, "a number of samples", 4),
     ("data.num_workers", 0, None, "a number of processes", 0),
 )
 _MAY_LACK = ("trainer.accumulate_grad_batches", "data.batch_size", "data.num_workers")
+_MAY_BE_NULL = ("trainer.check_val_every_n_epoch", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps")
+# Values of the trainer that Lightning would take and a run would ignore or break on; what to do instead.
+_REFUSED = {
+    "fast_dev_run": "would keep no checkpoint and no score. Use debug=fast",
+    "overfit_batches": "would change the order of the data. Use data.sample_fraction",
+}
 
 
 class CheckError(ValueError):
@@ -155,7 +164,8 @@ def _is_node(value: Any) -> TypeGuard[dict[str, Any]]:
 def _numbers(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for key, least, most, what, example in _WHOLE:
         value = _value(config, key)
-        if value == "???" or (value is _ABSENT and key in _MAY_LACK):
+        may_lack = key in _MAY_LACK or key in _MAY_BE_NULL
+        if value == "???" or (value is _ABSENT and may_lack) or (value is None and key in _MAY_BE_NULL):
             continue
         if type(value) is not int or value < least or (most is not None and value > most):
             bounds = f"{least} or more" if most is None else f"from {least} to {most}"
@@ -176,9 +186,29 @@ def _trainer(trainer: Any) -> Iterator[tuple[str, str]]:
     devices = one_device(trainer)
     if devices and "???" not in (trainer.get("devices"), trainer.get("num_nodes")):
         yield "trainer.devices", devices
+    if trainer.get("max_steps") not in (None, -1, "???"):
+        text = f"trainer.max_steps={shown(trainer['max_steps'])}: such a run is not continued exactly."
+        yield "trainer.max_steps", f"{text} Use trainer.max_epochs and trainer.limit_train_batches."
     precision = trainer.get("precision")
     if precision in ("16-true", "bf16-true"):
         text = f"trainer.precision={precision}: weights stay float32. Use trainer.precision=bf16-mixed."
         yield "trainer.precision", text
-    if trainer.get("limit_train_batches") == 0:
-        yield "trainer.limit_train_batches", "trainer.limit_train_batches=0 trains nothing. Use 1.0 for all batches."
+    for name, what in (("limit_train_batches", "trains"), ("limit_val_batches", "validates")):
+        if trainer.get(name) == 0:
+            yield f"trainer.{name}", f"trainer.{name}={shown(trainer[name])} {what} nothing. Use 1.0 for all batches."
+    for name, why in _REFUSED.items():
+        if trainer.get(name):
+            yield f"trainer.{name}", f"trainer.{name}={shown(trainer[name])} {why}."
+    yield from _validation(trainer)
+
+
+def _validation(trainer: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Judge how often a run validates."""
+    interval = trainer.get("val_check_interval")
+    if interval not in (None, "???") and (type(interval) not in (int, float) or not interval > 0):
+        text = f"trainer.val_check_interval={shown(interval)} must be a share of an epoch, or a number of slices"
+        yield "trainer.val_check_interval", f"{text}: a run that goes by the clock cannot be repeated. Use 1.0."
+    every, epochs = trainer.get("check_val_every_n_epoch"), trainer.get("max_epochs")
+    if type(every) is int and type(epochs) is int and every > epochs > 0:
+        text = f"trainer.check_val_every_n_epoch={every} is more than trainer.max_epochs={epochs}: no epoch is scored"
+        yield "trainer.check_val_every_n_epoch", f"{text}. Use 1."

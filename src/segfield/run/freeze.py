@@ -28,13 +28,13 @@ def load(folder: str | Path) -> dict[str, Any]:
         ValueError: if its config.yaml is damaged or may not be executed; the message lists every key that is wrong.
     """
     folder = Path(folder)
+    if links := links_outside(folder):  # before anything is opened: a pipe would wait for ever
+        raise ValueError("\n".join(links))
     config = _read(folder)
     errors = [*_misfits(config), *refused(config), *paths_outside(config)]
     if errors:
         lines = "\n".join(f"- {error}" for error in errors)
         raise ValueError(f"{folder / CONFIG} is no frozen config:\n{lines}\nRestore it from a copy of the run.")
-    if links := links_outside(folder):
-        raise ValueError("\n".join(links))
     return config
 
 

@@ -244,5 +244,7 @@ def _busy(path: Path, found: dict[str, Any], why: str = "") -> LockedError:
 
 
 def _shown(found: dict[str, Any]) -> str:
-    known = {name: found[name] for name in ("pid", "host", "beat") if name in found}
-    return json.dumps(known) if known else "another process"
+    if "pid" not in found:
+        return "another process"
+    beat = f", last sign of life {found['beat']}" if "beat" in found else ""
+    return f"process {found['pid']} on {found.get('host')}{beat}"

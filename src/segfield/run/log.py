@@ -21,9 +21,10 @@ class _Terminal(logging.Handler):
     """Write to the standard error of the moment: a progress bar puts its own in place while it lives."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
-        sys.stderr.write(self.format(record) + "\n")
-        sys.stderr.flush()
+        """Write one line; a terminal that is gone (a closed pipe) ends no run, log.txt has the line too."""
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(self.format(record) + "\n")
+            sys.stderr.flush()
 
 
 def quiet_lightning() -> None:

@@ -127,6 +127,10 @@ def change(config: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]
 
 
 def _no_such(config: dict[str, Any], key: str) -> str:
+    if key in FOLDERS:
+        name = str(config["data"].get("_target_")).rpartition(".")[2]
+        here = ", ".join(name for name, _ in leaves(config) if name in KEYS)
+        return f"{key}: {name}, this run's data, has no such folder. Its placement keys are {here}."
     known = [name for name, _ in leaves(config)]
     near = difflib.get_close_matches(key.removeprefix("+"), known, n=1)
     if near == [key.removeprefix("+")]:

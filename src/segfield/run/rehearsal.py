@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
+import torch
+from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from torch import nn
 from torchmetrics import MetricCollection
 
@@ -17,9 +18,10 @@ from segfield.run.build import GIVEN, PARTS, assemble, build_trainer, instantiat
 from segfield.run.check import standing
 from segfield.run.inside import nodes
 from segfield.run.log import quiet_lightning
-from segfield.run.signature import mismatches
-from segfield.run.trial import Errors, try_data, try_network, try_schedule, try_scores
+from segfield.run.signature import mismatches, misplaced
+from segfield.run.trial import Errors, try_batches, try_data, try_network, try_schedule, try_scores
 from segfield.run.whitelist import allowed
+from segfield.task import PixelwiseTask
 
 # Weights, gradients' two moments (Adam), and the copy that is written beside before it takes the old one's place.
 _COPIES = 3
@@ -28,9 +30,15 @@ _KINDS = {
     "model": nn.Module,
     "loss": nn.Module,
     "metrics": MetricCollection,
+    "optimizer": torch.optim.Optimizer,
+    "scheduler": torch.optim.lr_scheduler.LRScheduler,
+    "task": PixelwiseTask,
+    "task.activation": nn.Module,
+    "trainer": pl.Trainer,
     "callbacks": pl.Callback,
     "logger": pl.loggers.Logger,
 }
+_PARTIAL = ("optimizer", "scheduler")  # wait for the weights
 
 
 class Rehearsal:
@@ -82,7 +90,12 @@ class Rehearsal:
                 or f"{key}._target_" in self._wrong
             ):
                 continue
-            found = [error for error in mismatches(key, node, GIVEN.get(key, ())) if _key(error) not in self._wrong]
+            words = key.split(".")
+            kind = _KINDS.get(words[0] if len(words) == 2 and words[0] in ("callbacks", "logger") else key)
+            found = list(misplaced(key, node, kind, partial=key in _PARTIAL)) or list(
+                mismatches(key, node, GIVEN.get(key, ()))
+            )
+            found = [error for error in found if _key(error) not in self._wrong]
             self._errors += found
             self._refused |= {_group(key)} if found else set()
 
@@ -100,7 +113,7 @@ class Rehearsal:
     def _make(self, key: str, group: str, make: Any) -> None:
         with self._errors.trying(key):
             made = make()
-            kind = _KINDS.get(group, object)
+            kind = object if group in _PARTIAL else _KINDS.get(group, object)
             if not isinstance(made, kind):
                 raise ValueError(f"{key}._target_ makes a {type(made).__name__}, expected a {kind.__name__}.")
             self._made[key] = made
@@ -120,11 +133,20 @@ class Rehearsal:
                 for name, node in (self._config.get("logger") or {}).items()
                 if f"logger.{name}" in self._made
             }
+            before = len(self._errors)
             with self._errors.trying("trainer"):
                 self._trainer = build_trainer({**self._config, "logger": loggers}, self._of("callbacks"), None)
+            if len(self._errors) > before and re.search("accelerator|backend", self._errors[-1], re.IGNORECASE):
+                self._errors[-1] += " Use trainer.accelerator=cpu."
 
     def _monitors(self) -> None:
         """Compare what the task and the callbacks monitor with what is known when they look."""
+        for key, callback in self._made.items():
+            if isinstance(callback, LearningRateMonitor) and not any((self._config.get("logger") or {}).values()):
+                self._errors.append(f"{key} has no logger to write to. Use logger=tensorboard, or remove it: ~{key}")
+            if isinstance(callback, ModelCheckpoint) and callback.save_last:
+                text = "writes the best epoch as last.ckpt, which callbacks.last writes. Use false"
+                self._errors.append(f"{key}.save_last {text}: {key}.save_last=false.")
         if self._task is None:
             return
         scores = self._task.logged_names()
@@ -161,6 +183,8 @@ class Rehearsal:
         if self._item and self._trainer and self._slices() == 0:
             limit = self._trainer.limit_train_batches
             self._errors.append(f"trainer.limit_train_batches={limit} is less than one batch of this data. Use 1.0.")
+        elif self._item and self._trainer:
+            try_batches(self._trainer, self._made["data"], self._slices(), self._errors)
 
     def _slices(self) -> int:
         """Return how many batches of an epoch the trainer takes, slices of the global one."""

@@ -67,6 +67,28 @@ def mismatches(key: str, node: dict[str, Any], given: Collection[str] = ()) -> I
                 yield f"{key}.{word} is missing: {name} needs it. Add +{key}.{word}=<value>."
 
 
+def misplaced(key: str, node: dict[str, Any], kind: type | None, *, partial: bool) -> Iterator[str]:
+    """Yield what keeps a node from its place: a class of another kind, or `_partial_`.
+
+    Args:
+        key: of the node, dotted.
+        node: with a `_target_` that the whitelist holds.
+        kind: that the place takes; None where it is the argument of a class.
+        partial: whether the run calls it later.
+    """
+    try:
+        target = _locate(node["_target_"])
+    except (ImportError, AttributeError):  # mismatches() tells
+        return
+    if kind and inspect.isclass(target) and not issubclass(target, kind):
+        yield f"{key}._target_={node['_target_']} is no {kind.__name__}."
+    given = node.get("_partial_", False)
+    if partial and given is not True:
+        yield f"{key}._partial_={shown(given)}: the run gives it the rest later. Use {key}._partial_=true."
+    elif type(given) is not bool or (kind and not partial and given):
+        yield f"{key}._partial_={shown(given)}: no part is missing here. Remove it."
+
+
 def _locate(name: str) -> Any:
     module, _, attribute = name.rpartition(".")
     return getattr(importlib.import_module(module), attribute)

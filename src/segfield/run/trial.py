@@ -9,6 +9,7 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
@@ -55,6 +56,32 @@ def try_data(data: PixelwiseData, accumulate: int, errors: Errors) -> dict[str, 
     return item
 
 
+def try_batches(trainer: pl.Trainer, data: PixelwiseData, slices: int, errors: Errors) -> None:
+    """Find out whether the trainer ever validates, and only between two steps of the optimiser.
+
+    Args:
+        trainer: with its limits.
+        data: set up.
+        slices: that an epoch trains.
+        errors: takes what is wrong.
+    """
+    accumulate, limit = trainer.accumulate_grad_batches, trainer.limit_val_batches
+    batches = len(EpochBatches(data.indices("val"), data.batch_size, train=False, accumulate=accumulate))
+    if isinstance(limit, float) and int(batches * limit) == 0:
+        errors.append(f"trainer.limit_val_batches={limit} is less than one batch of this data. Use 1.0.")
+    interval, every, epochs = trainer.val_check_interval, trainer.check_val_every_n_epoch, trainer.max_epochs or 1
+    taken = interval if isinstance(interval, int) else max(1, int(slices * interval))
+    most = slices if every else slices * epochs
+    if taken > most:
+        errors.append(f"trainer.val_check_interval={interval}: there are {most} slices. Use 1.0, once an epoch.")
+    elif taken % accumulate and taken != slices:
+        fits = max(1, round(taken / accumulate)) * accumulate
+        errors.append(
+            f"trainer.val_check_interval={interval} validates after {taken} slices, inside a step of {accumulate} "
+            f"(trainer.accumulate_grad_batches). Use trainer.val_check_interval={fits if fits < most else 1.0}."
+        )
+
+
 def try_network(model: nn.Module, data: PixelwiseData, image: Tensor, slices: int, errors: Errors) -> Tensor | None:
     """Run the network on the meta device in training mode.
 
@@ -89,7 +116,10 @@ def try_network(model: nn.Module, data: PixelwiseData, image: Tensor, slices: in
 
 
 def try_scores(task: Any, item: dict[str, Any], logits: Tensor, errors: Errors) -> None:
-    """Give loss and metrics one sample and the logits [1, K, H', W']."""
+    """Give loss, metrics and activation one sample and the logits [1, K, H', W']."""
+    with errors.trying("task.activation"):
+        if task.activation(logits).shape != logits.shape:
+            raise ValueError("It must keep the shape of the logits. Use task.activation._target_=torch.nn.Sigmoid.")
     before = len(errors)
     with errors.trying(f"loss, with data.out_channels={logits.shape[1]}"):
         batch = task.prepare(collate([item]), augment=True)

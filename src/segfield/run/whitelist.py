@@ -43,7 +43,6 @@ _LIGHTNING = (
     *(
         f"pytorch_lightning.callbacks.{name}"
         for name in (
-            "DeviceStatsMonitor",
             "EarlyStopping",
             "LearningRateMonitor",
             "ModelCheckpoint",
