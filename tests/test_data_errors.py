@@ -141,7 +141,7 @@ def test_a_damaged_file_is_named_before_the_run_and_the_same_command_runs_once_i
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_file_damaged_after_the_check_fails_the_run_with_its_path(
+def test_a_damaged_file_that_the_check_does_not_read_fails_the_run_with_its_path(
     cli: Cli, carvana: Path, tmp_path: Path, workers: int
 ) -> None:
     run = tmp_path / "run"
@@ -149,8 +149,10 @@ def test_a_file_damaged_after_the_check_fails_the_run_with_its_path(
     new = tmp_path / "new"
     new.mkdir()
     shutil.copy(run / "config.yaml", new)
-    for photograph in (carvana / "train").iterdir():
-        damage_truncated(photograph)
+    rows = [row.split(",") for row in (run / "splits.csv").read_text().splitlines()[1:]]
+    read = {next(name for name, _, other in rows if other == part) for part in ("train", "val")}
+    for name in {name for name, _, _ in rows} - read:
+        damage_truncated(carvana / name)
     outcome = cli("segfield", "execute", new, f"data.num_workers={workers}")
     assert outcome.code == 1
     status = json.loads((new / "status.json").read_text())

@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from tensorboard.summary.writer.record_writer import RecordWriter  # type: ignore[import-untyped]
 
-from segfield.callbacks.last_checkpoint import LastCheckpoint
+from segfield.callbacks.last_checkpoint import LastCheckpoint, _rebase
 from segfield.callbacks.metrics_csv import MetricsCsv
 from segfield.callbacks.trace import Trace
 from segfield.run.checkpoint_io import WholeCheckpointIO
@@ -222,3 +222,13 @@ def test_where_the_best_checkpoint_is_gone_the_best_is_that_of_the_epochs_that_f
     (tmp_path / "checkpoints/best.ckpt").unlink()
     fit(tmp_path, best_by_rate, **options)
     assert torch.load(tmp_path / "checkpoints/best.ckpt", weights_only=True)["epoch"] == 1
+
+
+@pytest.mark.parametrize("path", ["a/..", "..", "", "/"])
+def test_a_path_in_a_checkpoint_that_is_no_file_name_is_dropped(path: str) -> None:
+    state = {"best_model_path": path, "kth_best_model_path": path, "last_model_path": path, "best_k_models": {}}
+    _rebase(state, "checkpoints")
+    assert {state[name] for name in state if name.endswith("_path")} == {""}
+    state["best_model_path"] = "elsewhere/best.ckpt"
+    _rebase(state, "checkpoints")
+    assert state["best_model_path"] == "checkpoints/best.ckpt"

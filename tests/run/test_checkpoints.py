@@ -107,6 +107,12 @@ def change(**entries: Any) -> Callable[[Path], None]:
     return call
 
 
+def halve(path: Path) -> None:
+    content = torch.load(path, weights_only=True)
+    content["state_dict"] = {name: value.half() for name, value in content["state_dict"].items()}
+    torch.save(content, path)
+
+
 def test_without_a_checkpoint_a_run_starts_at_step_0(task: PixelwiseTask, folder: Path, caplog: Any) -> None:
     shutil.rmtree("checkpoints")
     assert starting_point(task) is None
@@ -135,8 +141,12 @@ OTHER = {
     "odd place": (change(position={"epoch": "1", "batches": -1}), "written inside a step"),
     "model": (
         writes(width=8),
-        r"a checkpoint of another model: \d+ of \d+ weights differ, first model\.\S+: \(8, 3, 3, 3\) in the file, "
-        r"\(4, 3, 3, 3\) in this model",
+        r"a checkpoint of another model: \d+ of \d+ weights differ, first model\.\S+: \(8, 3, 3, 3\) "
+        r"torch\.float32 in the file, \(4, 3, 3, 3\) torch\.float32 in this model",
+    ),
+    "types": (
+        halve,
+        r"another model: \d+ of \d+ weights differ, first \S+: \(4, 3, 3, 3\) torch\.float16 in the file",
     ),
     "names": (change(state_dict={"x": 1}), r"another model: \d+ of \d+ weights differ, first \S+: absent in the file"),
     "optimiser": (writes(optimizer=MOMENTUM), NOT_OURS),

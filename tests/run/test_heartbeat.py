@@ -61,7 +61,7 @@ def test_without_locks_a_fresh_heartbeat_of_another_host_is_respected(
     claim(tmp_path, age=50)
     before = (tmp_path / "lock.json").read_bytes()
     assert alive(tmp_path)
-    with pytest.raises(LockedError, match=r'"host": "elsewhere".*its heartbeat decides, within 60 s'):
+    with pytest.raises(LockedError, match=r"on elsewhere.*its heartbeat decides, within 60 s"):
         locked(tmp_path).__enter__()
     assert (tmp_path / "lock.json").read_bytes() == before
 
@@ -136,7 +136,7 @@ def test_without_locks_a_suspended_holder_that_was_taken_over_ends_without_writi
         assert ended(child) == 2
         assert json.loads((tmp_path / "lock.json").read_text())["pid"] == os.getpid()
     said = (tmp_path / "said").read_text()
-    assert f'taken over by {{"pid": {os.getpid()}' in said
+    assert f"taken over by process {os.getpid()} on" in said
     assert "it ends without saving" in said
     assert not (tmp_path / "unwound").exists()
 

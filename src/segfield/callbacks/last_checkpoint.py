@@ -154,7 +154,8 @@ def _rebase(state: dict[str, Any], folder: str) -> None:
     """Move a ModelCheckpoint's saved paths to `folder`: it forgets its best score where they differ."""
 
     def moved(path: str) -> str:
-        return str(Path(folder) / Path(path).name) if path else path
+        name = Path(path).name
+        return "" if name in ("", "..") else str(Path(folder) / name)  # ModelCheckpoint deletes what it replaces
 
     state["dirpath"] = folder
     for name in ("best_model_path", "kth_best_model_path", "last_model_path"):

@@ -178,9 +178,9 @@ def _read(path: Path) -> Any:
 
 
 def _compare_weights(weights: dict[str, Any], task: PixelwiseTask) -> None:
-    """Raise ValueError where names or shapes are not this model's."""
-    found = {name: tuple(getattr(value, "shape", ("no tensor",))) for name, value in weights.items()}
-    wanted = {name: tuple(value.shape) for name, value in task.state_dict().items()}
+    """Raise ValueError where names, shapes or types are not this model's."""
+    found = {name: _kind(value) for name, value in weights.items()}
+    wanted = {name: _kind(value) for name, value in task.state_dict().items()}
     differing = [name for name in {**wanted, **found} if wanted.get(name) != found.get(name)]
     if differing:
         first, among = differing[0], len({**wanted, **found})
@@ -188,6 +188,10 @@ def _compare_weights(weights: dict[str, Any], task: PixelwiseTask) -> None:
             f"a checkpoint of another model: {len(differing)} of {among} weights differ, first {first}: "
             f"{found.get(first, 'absent')} in the file, {wanted.get(first, 'absent')} in this model"
         )
+
+
+def _kind(value: Any) -> str:
+    return f"{tuple(value.shape)} {value.dtype}" if isinstance(value, torch.Tensor) else "no tensor"
 
 
 def _compare_optimizer(content: dict[str, Any], task: PixelwiseTask) -> None:
