@@ -146,7 +146,7 @@ OTHER = {
     ),
     "types": (
         halve,
-        r"another model: \d+ of \d+ weights differ, first \S+: \(4, 3, 3, 3\) torch\.float16 in the file",
+        r"another model: \d+ of \d+ weights differ, first mean: \(1, 1, 1\) torch\.float16 in the file",
     ),
     "names": (change(state_dict={"x": 1}), r"another model: \d+ of \d+ weights differ, first \S+: absent in the file"),
     "optimiser": (writes(optimizer=MOMENTUM), NOT_OURS),
