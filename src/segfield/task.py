@@ -165,6 +165,14 @@ class PixelwiseTask(pl.LightningModule):
         """Log the scores anew: Lightning forgets them at an epoch's end."""
         self._train_scores_logged = False
 
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Free the gradients before the forward pass: Lightning does it after, when activations need the memory too."""
+        if batch_idx % self.trainer.accumulate_grad_batches == 0:
+            self.zero_grad()
+
+    def optimizer_zero_grad(self, epoch: int, batch_idx: int, optimizer: torch.optim.Optimizer) -> None:
+        """Do nothing: on_train_batch_start has done it."""
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         loss = self._step(batch, "train", first=not self._train_scores_logged)
