@@ -138,10 +138,8 @@ def test_a_continued_run_is_the_run_that_was_never_stopped(
         (2, {"accumulate_grad_batches": 2, "val_check_interval": 1 / 3}),
         (1, {"workers": 2, "scheduler": one_cycle, "scheduler_interval": "step"}),
         (1, {"scheduler": halved, "check_val_every_n_epoch": 2}),
-        (2, {"scheduler": halved, "max_steps": 8}),
-        (None, {"max_steps": 9}),
     ],
-    ids=["epochs", "accumulation", "workers", "schedulers", "max_steps", "max_steps by epochs"],
+    ids=["epochs", "accumulation", "workers", "schedulers"],
 )
 def test_a_run_killed_twice_anywhere_is_the_run_that_was_never_killed(
     fit: Fit,
@@ -181,10 +179,8 @@ def test_a_run_killed_twice_anywhere_is_the_run_that_was_never_killed(
         ({"scheduler": one_cycle, "scheduler_interval": "step", "max_epochs": 3}, 6, {"epoch": 2, "batches": 0}),
         ({"accumulate_grad_batches": 2, "val_check_interval": 1 / 3}, 7, {"epoch": 2, "batches": 1}),
         ({"val_check_interval": 0.67, "check_val_every_n_epoch": 2}, 5, {"epoch": 1, "batches": 2}),
-        ({"scheduler": halved, "max_steps": 11}, 6, {"epoch": 2, "batches": 0}),
-        ({"max_steps": 10, "val_check_interval": 1 / 3}, 7, {"epoch": 2, "batches": 1}),
     ],
-    ids=["epochs", "steps", "accumulation", "inside every second epoch", "max_steps", "max_steps inside an epoch"],
+    ids=["epochs", "steps", "accumulation", "inside every second epoch"],
 )
 def test_a_run_that_goes_back_to_its_best_checkpoint_is_the_run_that_was_never_stopped(
     fit: Fit,

@@ -9,14 +9,12 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 import torch
-from pytorch_lightning.loops.fit_loop import _FitLoop
 from torch import nn
 from torchmetrics import MetricCollection
 
@@ -47,50 +45,16 @@ def task_of(width: int = 4, optimizer: Any = ADAMW, scheduler: Any = None) -> Pi
     )
 
 
-def counted(step: int, epoch: int, batches: int) -> dict[str, Any]:
-    """The loops' counters after so many steps, as LastCheckpoint saves them."""
-    loop: dict[str, Any] = _FitLoop(None).state_dict()  # type: ignore[arg-type]
-    inside = batches > 0
-    for count in loop["epoch_progress"].values():
-        count.update(ready=epoch + inside, started=epoch + inside, processed=epoch, completed=max(epoch - 1 + inside, 0))
-    for count in loop["epoch_loop.batch_progress"].values():
-        count.update(ready=batches, started=batches, processed=batches, completed=max(batches - 1, 0))
-    steps = loop["epoch_loop.automatic_optimization.optim_progress"]["optimizer"]["step"]
-    steps["total"].update(ready=step, completed=step)
-    steps["current"].update(ready=batches, completed=batches)
-    return loop
-
-
-def content_of(
-    task: PixelwiseTask, step: int, epoch: int = 1, batches: int = 0, *, settled: bool = True
-) -> dict[str, Any]:
-    """A checkpoint as Lightning and LastCheckpoint write it, after one step of the optimiser."""
+def content_of(task: PixelwiseTask, step: int, epoch: int = 1, batches: int = 0) -> dict[str, Any]:
+    """A checkpoint as Lightning writes it, after one step of the optimiser."""
     configured = task.configure_optimizers()
     optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
     task.model(torch.zeros(1, 3, 32, 32)).sum().backward()
     optimizer.step()
-    schedulers = [configured["lr_scheduler"]["scheduler"]] if isinstance(configured, dict) else []
-    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(torch.optim.SGD([torch.zeros(1)], lr=1), min_lr=0.1)
-    best = "/elsewhere/checkpoints/best.ckpt"
-    paths = {"dirpath": "/elsewhere/checkpoints", "best_model_path": best, "kth_best_model_path": best}
-    scores = {"best_model_score": torch.tensor(0.3), "kth_value": torch.tensor(0.3), "current_score": None}
-    content = {
-        "pytorch-lightning_version": version("pytorch-lightning"),
-        "state_dict": task.state_dict(),
-        "optimizer_states": [optimizer.state_dict()],
-        "lr_schedulers": [scheduler.state_dict() for scheduler in schedulers],
-        "callbacks": {
-            "ModelCheckpoint{}": {**paths, **scores, "last_model_path": "", "best_k_models": {best: torch.tensor(0.3)}},
-            "Plateau": plateau.state_dict(),
-            "MetricsCsv": {"epoch": 2, "scores": {"val/dice": "0.3"}},
-        },
-        "loops": {"fit_loop": counted(step, epoch, batches)},
-        "global_step": step,
-        "position": {"epoch": epoch, "batches": batches},
-        "settled": settled,
-    }
-    task.on_save_checkpoint(content)
-    return content
+    parts = {"state_dict": task.state_dict(), "optimizer_states": [optimizer.state_dict()], "callbacks": {}}
+    schedulers: list[Any] = [{}] if isinstance(configured, dict) else []
+    place = {"epoch": epoch, "batches": batches}
+    return {**parts, "loops": {"fit_loop": {}}, "lr_schedulers": schedulers, "global_step": step, "position": place}
 
 
 @pytest.fixture
@@ -106,7 +70,7 @@ def folder(task: PixelwiseTask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     LAST.parent.mkdir()
     torch.save(content_of(task, 110, 3, 20), LAST)
     torch.save(content_of(task, 100, 3, 10), PREVIOUS)
-    torch.save(content_of(task, 90, 3, 0, settled=False), BEST)
+    torch.save(content_of(task, 90, 3, 0), BEST)
     Path("status.json").write_text(json.dumps({"state": "running", "step": 90}))
     Path("trace.csv").write_text("epoch,step,loss\n3,118,0.5\n3,119,0.4\n3,12")
     Path("metrics.csv").write_text("epoch,step,val/dice\n0,29,0.1\n1,59,0.2\n2,89,0.3\n")
@@ -156,7 +120,7 @@ def test_without_a_checkpoint_a_run_starts_at_step_0(task: PixelwiseTask, folder
 
 
 def test_a_good_last_checkpoint_is_taken_and_nothing_is_said(task: PixelwiseTask, folder: Path, caplog: Any) -> None:
-    torch.save(content_of(task, 115, 3, 25, settled=False), BEST)  # of a validation after last.ckpt
+    torch.save(content_of(task, 115, 3, 25), BEST)  # of a validation after last.ckpt
     assert starting_point(task) == Start(LAST, 110, 3, 20)
     assert caplog.messages == []
 
@@ -220,7 +184,7 @@ def test_a_second_damaged_file_does_not_replace_the_first(task: PixelwiseTask, f
 def test_without_others_a_run_goes_back_to_its_best(task: PixelwiseTask, folder: Path, caplog: Any) -> None:
     cut(LAST)
     PREVIOUS.unlink()
-    assert starting_point(task) == Start(BEST, 90, 3, 0, settled=False)
+    assert starting_point(task) == Start(BEST, 90, 3, 0)
     assert (
         caplog.messages[-1] == "going back from step 120 to step 90, checkpoints/best.ckpt: 30 steps are computed again"
     )
@@ -232,23 +196,23 @@ def test_a_best_checkpoint_newer_than_the_previous_one_is_taken(
 ) -> None:
     flip(LAST)
     torch.save(content_of(task, 80, 2, 20), PREVIOUS)
-    torch.save(content_of(task, step, 3, batches, settled=False), BEST)
-    assert starting_point(task) == Start(BEST, step, 3, batches, settled=False)
+    torch.save(content_of(task, step, 3, batches), BEST)
+    assert starting_point(task) == Start(BEST, step, 3, batches)
 
 
 def test_a_best_checkpoint_without_its_epochs_row_comes_last(task: PixelwiseTask, folder: Path, caplog: Any) -> None:
     flip(LAST)
-    torch.save(content_of(task, 120, 4, 0, settled=False), BEST)
+    torch.save(content_of(task, 120, 4, 0), BEST)
     assert starting_point(task) == Start(PREVIOUS, 100, 3, 10)
     PREVIOUS.unlink()
-    assert starting_point(task) == Start(BEST, 120, 4, 0, settled=False)
+    assert starting_point(task) == Start(BEST, 120, 4, 0)
     assert "metrics.csv and TensorBoard may lack the scores of epoch 4" in caplog.messages[-1]
 
 
 def test_a_run_killed_in_its_first_epochs_end_starts_again(task: PixelwiseTask, folder: Path, caplog: Any) -> None:
     LAST.unlink()
     PREVIOUS.unlink()
-    torch.save(content_of(task, 120, 1, 0, settled=False), BEST)
+    torch.save(content_of(task, 120, 1, 0), BEST)
     assert starting_point(task) is None
     assert caplog.messages == [
         "starting again from step 0: there is no last.ckpt, and checkpoints/best.ckpt is no start: "

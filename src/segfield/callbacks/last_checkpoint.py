@@ -12,20 +12,18 @@ from typing import Any, final
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
-from pytorch_lightning.loops.progress import _ProcessedTracker
 from pytorch_lightning.trainer.states import TrainerFn
 from torchmetrics import Metric
-
-_LAST, _PREVIOUS = Path("checkpoints/last.ckpt"), Path("checkpoints/previous.ckpt")  # where checkpoints.py looks
 
 
 @final
 class LastCheckpoint(Checkpoint):
-    """Write checkpoints/last.ckpt at the start of every epoch but the first, every N steps and every N minutes.
+    """Write last.ckpt at the start of every epoch but the first, every N steps and every N minutes.
 
     A subclass of Lightning's Checkpoint, so that it runs after every other callback.
 
     Args:
+        path: of the checkpoint, inside the run folder; previous.ckpt stands beside it.
         every_n_steps: optimiser's steps between two checkpoints inside an epoch; None: no such.
         every_n_minutes: minutes between two checkpoints inside an epoch; None: no such.
 
@@ -33,37 +31,30 @@ class LastCheckpoint(Checkpoint):
         ValueError: if a number is not positive.
     """
 
-    def __init__(self, every_n_steps: int | None = None, every_n_minutes: float | None = None) -> None:
+    def __init__(
+        self,
+        path: str = "checkpoints/last.ckpt",
+        every_n_steps: int | None = None,
+        every_n_minutes: float | None = None,
+    ) -> None:
         if every_n_steps is not None and every_n_steps < 1:
             raise ValueError(f"callbacks.last.every_n_steps must be at least 1, or null; got {every_n_steps}.")
         if every_n_minutes is not None and not every_n_minutes > 0:  # nan too
             raise ValueError(f"callbacks.last.every_n_minutes must be above 0, or null; got {every_n_minutes}. Use 10.")
-        self.every_n_steps, self.every_n_minutes = every_n_steps, every_n_minutes
-        self._saving = False
+        self.path, self.every_n_steps, self.every_n_minutes = path, every_n_steps, every_n_minutes
         self._saved_at = -1
         self._saved_when = 0.0  # on the monotonic clock, which no change of the time of day moves
 
     def save(self, trainer: pl.Trainer) -> None:
         """Save now. Call it in on_train_batch_start of the batch that opens a step, or in on_train_epoch_start."""
         if trainer.global_step not in (0, self._saved_at):
-            self._saving = True
-            try:
-                trainer.save_checkpoint(_LAST, storage_options={"former": str(_PREVIOUS)})
-            finally:
-                self._saving = False
+            former = str(Path(self.path).with_name("previous.ckpt"))
+            trainer.save_checkpoint(self.path, storage_options={"former": former})
             self._saved_at, self._saved_when = trainer.global_step, monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start the clock of every_n_minutes, and go on with trainer.max_steps as Lightning does without it."""
+        """Start the clock of every_n_minutes."""
         self._saved_when = monotonic()
-        loop = trainer.fit_loop
-        if loop.restarted_on_epoch_end:  # with max_steps only: Lightning would take the next epoch for one half done
-            loop.epoch_progress.increment_completed()
-            loop.reset_restart_stage()
-            loop.epoch_loop.restarting = loop._restarting = False  # its own setter keeps True with max_steps
-        epochs = loop.epoch_progress.current
-        assert isinstance(epochs, _ProcessedTracker)
-        epochs.completed = epochs.processed
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save what the epoch before, its validation included, has left."""
@@ -86,8 +77,7 @@ class LastCheckpoint(Checkpoint):
 
         Without the rewrite a whole epoch vanishes silently at some of the points. A checkpoint that is saved at any
         other moment, or by a ModelCheckpoint in a validation that cuts an optimiser's step in two, is left as it is
-        and gets no position. "settled" tells a file of save() from one that a ModelCheckpoint gave our name: that one
-        was saved before its epoch's end was written.
+        and gets no position.
         """
         for logger in trainer.loggers:
             logger.save()  # TensorBoard writes in its own thread; a continued run never draws what is missing
@@ -95,7 +85,6 @@ class LastCheckpoint(Checkpoint):
         position = _restartable(loop, trainer)
         if position is not None:
             checkpoint["loops"]["fit_loop"], checkpoint["position"] = loop, position
-            checkpoint["settled"] = self._saving
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
@@ -111,18 +100,20 @@ class LastCheckpoint(Checkpoint):
         if position is None:
             raise ValueError(
                 "This checkpoint was written inside a step: it holds weights, not the place where training goes on. "
-                f"Continue from {_LAST}."
+                f"Continue from {self.path}."
             )
         trainer.datamodule.start_at(position["epoch"], position["batches"])  # type: ignore[attr-defined]
         if position["batches"] == 0:  # best.ckpt was saved before the epoch's end emptied them
             for module in pl_module.modules():
                 if isinstance(module, Metric):
                     module.reset()
-        self._saved_at = checkpoint["global_step"] if _LAST.exists() else -1
+        self._saved_at = checkpoint["global_step"] if Path(self.path).exists() else -1
         for callback in trainer.checkpoint_callbacks:
             state = checkpoint["callbacks"].get(callback.state_key)
-            if isinstance(callback, ModelCheckpoint) and state and not _rebase(state, Path(str(callback.dirpath))):
-                del checkpoint["callbacks"][callback.state_key]
+            if isinstance(callback, ModelCheckpoint) and state:
+                _rebase(state, str(callback.dirpath))
+                if not Path(state["best_model_path"] or ".").exists():  # damaged: the best of what is left, then
+                    del checkpoint["callbacks"][callback.state_key]
 
 
 def _restartable(loop: dict[str, Any], trainer: pl.Trainer) -> dict[str, int] | None:
@@ -159,19 +150,14 @@ def _add(progress: dict[str, Any], name: str, number: int) -> None:
         progress[counter][name] += number
 
 
-def _rebase(state: dict[str, Any], folder: Path) -> bool:
-    """Move a ModelCheckpoint's saved paths to `folder`: it forgets its best score where they differ.
+def _rebase(state: dict[str, Any], folder: str) -> None:
+    """Move a ModelCheckpoint's saved paths to `folder`: it forgets its best score where they differ."""
 
-    Returns:
-        False if the state is of no use: a path ends in no file name, which ModelCheckpoint would delete one day, or
-        the best file is gone, and the best of what is left counts.
-    """
-    names = ("best_model_path", "kth_best_model_path", "last_model_path")
-    paths = [path for path in (*map(state.get, names), *state["best_k_models"]) if path]
-    if any(Path(path).name in ("", "..") or str(path).endswith(("/", "/.")) for path in paths):
-        return False
-    moved = {path: str(folder / Path(path).name) for path in paths} | {"": ""}
-    state["dirpath"] = str(folder)
-    state.update({name: moved[state[name]] for name in names})
-    state["best_k_models"] = {moved[path]: score for path, score in state["best_k_models"].items()}
-    return Path(state["best_model_path"] or folder).exists()
+    def moved(path: str) -> str:
+        name = Path(path).name
+        return "" if name in ("", "..") else str(Path(folder) / name)  # ModelCheckpoint deletes what it replaces
+
+    state["dirpath"] = folder
+    for name in ("best_model_path", "kth_best_model_path", "last_model_path"):
+        state[name] = moved(state[name])
+    state["best_k_models"] = {moved(path): score for path, score in state["best_k_models"].items()}

@@ -38,7 +38,6 @@ def _keep(path: Path, former: Path) -> None:
     if not path.exists():
         return
     link = former.with_name(f".{former.name}.{os.getpid()}.tmp")
-    link.unlink(missing_ok=True)
     try:
         os.link(path, link)
     except OSError:  # this file system has no hard links
@@ -46,4 +45,3 @@ def _keep(path: Path, former: Path) -> None:
             shutil.copyfileobj(source, file)
     else:
         link.replace(former)
-        link.unlink(missing_ok=True)  # after a kill both names may be of one file already: nothing is renamed then
