@@ -90,7 +90,7 @@ def test_the_plan_stands_before_the_first_job_and_a_job_that_dies_leaves_the_oth
     outcome = cli("train.py", "-m", *TINY, "+callbacks.die._target_=deadly.Die", "+callbacks.die.now=true,false")
     assert outcome.code == 1
     assert "Traceback" not in outcome.err
-    assert outcome.err.count("is running: exit code -9") == 1
+    assert outcome.err.count("is killed: exit code -9") == 1
     states = [json.loads((folder / "status.json").read_text())["state"] for folder in jobs(outputs)]
     assert states == ["running", "finished"]
 
