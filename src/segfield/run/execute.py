@@ -15,7 +15,7 @@ from segfield.run.interrupt import terminable, undisturbed
 from segfield.run.lock import LockedError, alive, locked
 from segfield.run.log import logged, quiet_lightning
 from segfield.run.placement import located, override
-from segfield.run.status import Status, read_status
+from segfield.run.status import ENDED, Status, read_status
 
 _log = logging.getLogger(__name__)
 
@@ -41,14 +41,14 @@ def execute(folder: str | Path, placement: Sequence[str] = ()) -> dict[str, Any]
     config = _frozen(folder, placement)
     with apart(folder), locked(folder), contextlib.chdir(folder), logged("log.txt"), terminable():
         before = read_status(folder)
-        if before["state"] == "finished":
-            _log.info("%s is finished already; nothing to do", folder)
+        if before["state"] in ENDED:
+            _log.info("%s is %s already; nothing to do", folder, before["state"])
             return before
         status = Status(folder)
         if before["state"] == "running":
             _log.info("an earlier execution was killed at step %s or later", before.get("step", 0))
         try:
-            _fit(config, status)
+            pruned = _fit(config, status)
         except (KeyboardInterrupt, SystemExit) as stop:
             # Before the first step Lightning turns Ctrl-C into exit code 1.
             code = stop.code if isinstance(stop, SystemExit) and stop.code in (130, 143) else 130
@@ -63,8 +63,8 @@ def execute(folder: str | Path, placement: Sequence[str] = ()) -> dict[str, Any]
                 _log.debug("failed", exc_info=True)  # to log.txt alone
             raise
         with undisturbed():
-            status.update(state="finished", reason=None)
-        _log.info("finished: %s", folder)
+            status.update(state="pruned" if pruned else "finished", reason=pruned)
+        _log.info("pruned: %s; %s" if pruned else "finished: %s%s", folder, pruned or "")
     return read_status(folder)
 
 
@@ -94,7 +94,7 @@ def attempt(folder: str | Path, placement: Sequence[str] = (), *, checked: bool 
         checked: the config has been checked just now, before it was frozen.
 
     Returns:
-        Exit code: 0 finished, 1 failed, 2 not started.
+        Exit code: 0 finished or pruned, 1 failed, 2 not started.
     """
     from segfield.run.check import announce, problems
 
@@ -104,7 +104,7 @@ def attempt(folder: str | Path, placement: Sequence[str] = (), *, checked: bool 
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    idle = read_status(folder)["state"] != "finished" and not alive(folder)
+    idle = read_status(folder)["state"] not in ENDED and not alive(folder)
     if idle and not checked and announce(problems(config, folder)):
         return 2
     try:
@@ -118,9 +118,11 @@ def attempt(folder: str | Path, placement: Sequence[str] = (), *, checked: bool 
     return 0
 
 
-def _fit(config: dict[str, Any], status: Status) -> None:
+def _fit(config: dict[str, Any], status: Status) -> str | None:
+    """Train to the end; return why a callback has pruned the run."""
     import torch
 
+    from segfield.callbacks.prune import Prune
     from segfield.run.build import build, build_trainer
     from segfield.run.checkpoints import starting_point
     from segfield.run.data import hold_data
@@ -147,3 +149,4 @@ def _fit(config: dict[str, Any], status: Status) -> None:
     trainer.fit(run.task, datamodule=run.data, ckpt_path=start.path if start else None, weights_only=True)
     write_digests(trainer, Path("checkpoints/best.ckpt"))
     clear_temporaries("checkpoints")
+    return next((callback.reason for callback in run.callbacks if isinstance(callback, Prune)), None)

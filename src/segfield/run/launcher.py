@@ -87,7 +87,7 @@ class ProcessesLauncher(Launcher):
 
 def _run(job: JobReturn) -> None:
     """Execute one job's folder in a child process and note its outcome."""
-    from segfield.run.status import shown
+    from segfield.run.status import ENDED, shown
 
     command = [sys.executable, "-m", "segfield", "execute", str(job.working_dir)]
     received: list[int] = []
@@ -108,7 +108,7 @@ def _run(job: JobReturn) -> None:
         _say("the sweep is interrupted; jobs that are not finished can be continued from their folders")
         sys.exit(128 + received[0])
     status = shown(str(job.working_dir))
-    if code == 0 and status["state"] == "finished":
+    if code == 0 and status["state"] in ENDED:
         job.status = JobStatus.COMPLETED
         job.return_value = next(iter((status.get("best") or {}).values()), None)
     else:
