@@ -181,7 +181,10 @@ class PixelwiseTask(pl.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Write the loss and the learning rate of every n-th step."""
+        """Write the loss, of the whole batch of all ranks, and the learning rate of every n-th step."""
+        if self.trainer.world_size > 1 and (is_logged(self.trainer, batch_idx) or self.trainer.is_last_batch):
+            loss = self.trainer.strategy.reduce(self._step_values["train/loss_step"], reduce_op="mean")
+            self._step_values["train/loss_step"] = loss
         log_step(self.trainer, batch_idx, self._step_values)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

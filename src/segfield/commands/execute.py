@@ -2,8 +2,9 @@
 
 import sys
 
-from segfield.run.execute import attempt
+from segfield.run.execute import attempt, execute_rank
 from segfield.run.placement import share_cores
+from segfield.run.ranks import is_rank
 
 USAGE = "usage: python -m segfield execute <run folder> [placement key=value ...]\n"
 
@@ -14,4 +15,7 @@ def main(arguments: list[str]) -> int:
         (sys.stdout if arguments[:1] in (["-h"], ["--help"]) else sys.stderr).write(USAGE)
         return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
     share_cores()
+    if is_rank():
+        execute_rank(arguments[0], arguments[1:])
+        return 0
     return attempt(arguments[0], arguments[1:])

@@ -34,8 +34,8 @@ def quiet_lightning() -> None:
 
 
 @contextlib.contextmanager
-def logged(path: str | Path) -> Iterator[None]:
-    """Send the library's log and warnings to a file, with times, and to the terminal."""
+def logged(path: str | Path, *, shown: bool = True) -> Iterator[None]:
+    """Send the library's log and warnings to a file, with times, and to the terminal where they are to be shown."""
     logger = logging.getLogger("segfield")
     file = logging.FileHandler(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -44,7 +44,7 @@ def logged(path: str | Path) -> Iterator[None]:
     terminal.setLevel(logging.INFO)
     logger.setLevel(logging.DEBUG)
     loggers = (logger, logging.getLogger("py.warnings"))
-    handlers = (file, terminal)
+    handlers: tuple[logging.Handler, ...] = (file, terminal) if shown else (file,)
     for handler in handlers:
         for source in loggers:
             source.addHandler(handler)

@@ -37,6 +37,7 @@ _SEGFIELD = (
     "segfield.metrics.PixelAccuracy",
     "segfield.models.resnet_unet.ResNetUNet",
     "segfield.models.unet.UNet",
+    "segfield.run.ranks.Ranks",
     "segfield.task.PixelwiseTask",
 )
 _LIGHTNING = (
