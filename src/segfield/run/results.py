@@ -78,7 +78,7 @@ def told(rows: Sequence[Row], folder: Path) -> Iterator[str]:
     for row in rows:
         counts[row.state] = counts.get(row.state, 0) + 1
     states = ", ".join(f"{count} {state}" for state, count in counts.items())
-    yield f"{len(rows)} jobs: {states}; {folder / SWEEP}"
+    yield f"{len(rows)} job{'' if len(rows) == 1 else 's'}: {states}; {folder / SWEEP}"
     if rows and FOLD in rows[0].changed:
         for words, metric, mean, deviation, count in _over_folds(rows):
             name = " ".join(f"{key}={value}" for key, value in words.items()) or "all jobs"
