@@ -164,9 +164,21 @@ def plan(config: DictConfig, folder: Path, header: str) -> dict[str, Any]:
         The resolved config; nothing where it is wrong.
     """
     values, why = resolved(config)
+    return values if accepted(values, why, folder, header) else {}
+
+
+def accepted(values: dict[str, Any], why: dict[str, str], folder: Path, header: str) -> bool:
+    """Check what resolved() gave, or compare it with the run that stands; tell whether it can start.
+
+    Args:
+        values: as far as they resolve.
+        why: they do not, by key.
+        folder: of the run.
+        header: of the list of errors.
+    """
     stands = (folder / "config.yaml").exists() and not why
     found = _against(folder, values) if stands else problems(values, folder, why)
-    return {} if announce(found, header) else values
+    return not announce(found, header)
 
 
 def _against(folder: Path, values: dict[str, Any]) -> Iterator[str]:
