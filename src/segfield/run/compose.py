@@ -18,11 +18,12 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from segfield.run import launcher, placement
+from segfield.run import launcher, placement, search
 from segfield.run.check import ELSEWHERE, announce, problems
 from segfield.run.signature import near
 
 CONF = placement.PROJECT / "conf"
+_EXTRAS = {"hydra_optuna_sweeper": "sweep", "hydra_ray_launcher": "ray", "hydra_submitit_launcher": "slurm"}
 REFUSALS = (HydraException, OmegaConfBaseException, ValueError, OSError)  # of Hydra, of omegaconf, of what they call
 
 
@@ -31,7 +32,8 @@ def register() -> None:
     placement.share_cores()
     OmegaConf.register_resolver("outputs", lambda: str(placement.outputs()), replace=True)
     OmegaConf.register_resolver("cores", placement.cores, replace=True)
-    Plugins.instance().register(launcher.ProcessesLauncher)
+    for plugin in (launcher.ProcessesLauncher, search.OptunaSearch):
+        Plugins.instance().register(plugin)
 
 
 def start(main: Callable[[], None]) -> None:
@@ -48,11 +50,25 @@ def start(main: Callable[[], None]) -> None:
         sys.exit(130)
     except launcher.JobError:  # said when it happened
         sys.exit(1)
+    except RuntimeError as error:
+        if not str(error).startswith("Unknown plugin class"):
+            raise
+        announce([_no_plugin(str(error))])
+        sys.exit(2)
     except REFUSALS as error:
         words = sys.argv[1:]
         alone = isinstance(error, HydraException) and not any(word.startswith("-") for word in words)
         announce(faults(words) if alone else [plain(error, words)])
         sys.exit(2)
+
+
+def _no_plugin(text: str) -> str:
+    """Say what Hydra's word on a launcher or sweeper means, and what to type."""
+    name = text.partition("'")[2].rstrip("'")
+    for package, extra in _EXTRAS.items():
+        if name.startswith(f"hydra_plugins.{package}."):
+            return f"{name} is not installed. Type: pip install -e '.[{extra}]'"
+    return f"{name} is no launcher or sweeper of Hydra's. Use hydra/launcher=processes and hydra/sweeper=basic."
 
 
 def faults(words: Sequence[str], facts: dict[str, Any] | None = None) -> Iterator[str]:
