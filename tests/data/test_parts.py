@@ -71,6 +71,13 @@ def test_the_test_loader_serves_every_sample_of_its_part_once_in_order() -> None
     assert ids(data.test_dataloader()) == of("test", data)
 
 
+@pytest.mark.parametrize("loader", ["test_dataloader", "predict_dataloader"])
+def test_a_sample_is_tested_and_predicted_by_itself_whatever_the_batch_size(loader: str) -> None:
+    for batch_size in (1, 4):
+        data = cars(test_fraction=0.2, batch_size=batch_size)
+        assert [len(batch["id"]) for batch in getattr(data, loader)()] == [1] * 10
+
+
 @pytest.mark.parametrize("world", [1, 2, 3])
 @pytest.mark.parametrize("loader", ["test_dataloader", "predict_dataloader"])
 def test_ranks_share_out_a_part_without_repeating_a_sample(world: int, loader: str) -> None:

@@ -21,11 +21,8 @@ from segfield.data.loader import load, tensors
 from segfield.data.sampler import EpochBatches
 from segfield.data.splits import frozen_parts, parts_of_groups
 
-_PLACES = {
-    "root": "",
-    "images": "images",
-    "masks": "masks",
-}  # fields that name folders -> how their files are told apart
+# Fields that name folders -> how their files are told apart.
+_PLACES = {"root": "", "images": "images", "masks": "masks"}
 
 
 class Sample(NamedTuple):
@@ -204,38 +201,41 @@ class PixelwiseData(pl.LightningDataModule, ABC):
     @final
     def train_dataloader(self) -> "DataLoader[dict[str, Any]]":
         """Return the training part, in the order of (seed, epoch), from the position on."""
-        batches = self._batches("train", train=True)
+        batches = self._batches("train", self.batch_size, train=True)
         batches.start_at(*self._position)
         return load(self.item, batches, workers=self.num_workers, seed=self.seed)
 
     @final
     def val_dataloader(self) -> "DataLoader[dict[str, Any]]":
         """Return the validation part: every sample once, also on several ranks."""
-        return self._every_sample("val")
+        return self._every_sample("val", self.batch_size)
 
     @final
     def test_dataloader(self) -> "DataLoader[dict[str, Any]]":
-        """Return the test part: every sample once, also on several ranks."""
-        return self._every_sample("test")
+        """Return the test part: every sample once, also on several ranks.
+
+        Each is a batch of its own: in a larger one the last bits of its logits depend on how many others there are.
+        """
+        return self._every_sample("test", 1)
 
     @final
     def predict_dataloader(self) -> "DataLoader[dict[str, Any]]":
-        """Return `predict_part`: every sample once, also on several ranks."""
-        return self._every_sample(self.predict_part or ("test" if self.indices("test") else "val"))
+        """Return `predict_part` as test_dataloader() does."""
+        return self._every_sample(self.predict_part or ("test" if self.indices("test") else "val"), 1)
 
-    def _every_sample(self, part: str) -> "DataLoader[dict[str, Any]]":
+    def _every_sample(self, part: str, batch_size: int) -> "DataLoader[dict[str, Any]]":
         if not self.indices(part):
             raise ValueError(
                 f"This split has no part {part!r}, it has {', '.join(sorted(set(self._parts)))}. Use one of these; a "
                 "new run with data.test_fraction=0.2 has a test part."
             )
-        return load(self.item, self._batches(part, train=False), workers=self.num_workers, seed=self.seed)
+        return load(self.item, self._batches(part, batch_size, train=False), workers=self.num_workers, seed=self.seed)
 
-    def _batches(self, part: str, *, train: bool) -> EpochBatches:
+    def _batches(self, part: str, batch_size: int, *, train: bool) -> EpochBatches:
         trainer = self.trainer
         return EpochBatches(
             self.indices(part),
-            self.batch_size,
+            batch_size,
             seed=self.seed,
             train=train,
             accumulate=1 if trainer is None else trainer.accumulate_grad_batches,
