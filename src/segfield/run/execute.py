@@ -110,12 +110,14 @@ def execute_rank(folder: str | Path, placement: Sequence[str] = ()) -> None:
         first, launched = rank.number() == 0, ranks.LAUNCHER in os.environ
         said = logged(folder / rank.log_of(rank.number()), shown=first)
         lock = locked(folder) if first and not launched else contextlib.nullcontext()
-        with apart(folder), lock, contextlib.chdir(folder), said, terminable(), rank.group(config) as peers:
-            if launched or peers.once(lambda: _may_start(config, folder)):
-                status = Status(folder) if first else None
-                conclusion = _concluded(folder, status) if status and not launched else contextlib.nullcontext()
-                with conclusion:
-                    fit(config, status, peers)
+        with apart(folder), lock, contextlib.chdir(folder), said, terminable():
+            # Before the ranks meet: metrics that are tried out alone would wait for them.
+            start = launched or not first or _may_start(config, folder)
+            with rank.group(config) as peers:
+                if peers.once(lambda: start):
+                    status = Status(folder) if first else None
+                    with _concluded(folder, status) if status and not launched else contextlib.nullcontext():
+                        fit(config, status, peers)
     except SystemExit as stop:
         rank.leave(stop, f"exit code {stop.code}", stop.code if isinstance(stop.code, int) else 1)
     except BaseException as error:

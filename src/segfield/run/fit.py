@@ -30,7 +30,7 @@ def fit(config: dict[str, Any], status: Status | None, peers: Peers) -> None:
     from segfield.run.weights import write_digests
 
     quiet_lightning()
-    torch.set_num_threads(max(1, config["threads"] // ranks.local_ranks(config["trainer"])))
+    torch.set_num_threads(ranks.threads(config))
     run = build(config)
     start, purge = peers.once(lambda: _begin(config, run, status))
     if peers.number:

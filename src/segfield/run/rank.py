@@ -19,7 +19,7 @@ from typing import Any, NoReturn, TypeVar, final
 
 from segfield.files import write_text
 from segfield.processes import die_with_parent
-from segfield.run.ranks import LAUNCHER, LOST, Ranks, gpus, local_ranks, settings, world_size
+from segfield.run.ranks import LAUNCHER, LOST, Ranks, gpus, local_ranks, settings, threads, world_size
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -88,6 +88,7 @@ def group(config: dict[str, Any]) -> Iterator["Peers"]:
     import torch.distributed as dist
     from torch.distributed.rendezvous import rendezvous
 
+    os.environ["OMP_NUM_THREADS"] = str(threads(config))  # else Lightning takes all cores of the machine
     ranks: Ranks = settings(config)
     # Ten times: a hang is found, and named, by watch.py; a collective by itself only tells that it waited.
     limit = timedelta(seconds=10 * ranks.timeout)

@@ -81,6 +81,11 @@ def world_size(trainer: dict[str, Any]) -> int:
     return local_ranks(trainer) * int(trainer.get("num_nodes") or 1)
 
 
+def threads(config: dict[str, Any]) -> int:
+    """Return the number of processor cores that one process of a run computes with: the ranks of a node share them."""
+    return max(1, int(config["threads"]) // local_ranks(config["trainer"]))
+
+
 def wanted(trainer: dict[str, Any]) -> bool:
     """Tell whether a run has ranks: several devices, or a strategy for them, or several nodes."""
     return trainer.get("strategy") in STRATEGIES[1:] or world_size(trainer) > 1

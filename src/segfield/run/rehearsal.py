@@ -51,7 +51,7 @@ class Rehearsal:
         config: resolved and placed.
         folder: where the run would stand.
         wrong: keys that are refused already; the groups that they belong to are not built.
-        facts: takes parameters, train and val [samples], bytes [of the checkpoints].
+        facts: takes parameters, train, val and test [samples], bytes [of the checkpoints].
     """
 
     def __init__(self, config: dict[str, Any], folder: Path, wrong: set[str], facts: dict[str, Any]) -> None:
@@ -196,7 +196,7 @@ class Rehearsal:
     def _data(self) -> None:
         if data := self._made.get("data"):
             self._item = try_data(data, self._accumulate(), self._world, self._errors)
-            self._facts |= {part: len(data.indices(part)) for part in ("train", "val")}
+            self._facts |= {part: len(data.indices(part)) for part in ("train", "val", "test")}
         if self._item and self._trainer and self._slices() == 0:
             limit = self._trainer.limit_train_batches
             self._errors.append(f"trainer.limit_train_batches={limit} is less than one batch of this data. Use 1.0.")

@@ -72,10 +72,11 @@ def try_data(data: PixelwiseData, accumulate: int, world: int, errors: Errors) -
     before = len(errors)
     with errors.trying("data"):
         data.setup()
-        for part in ("val", "train"):
-            if not data.indices(part):
+        for part in ("test", "val", "train"):
+            if data.indices(part):
+                item = data.item(data.indices(part)[0])
+            elif part != "test":
                 raise ValueError(f"The {part} part has no sample. Give more data, or another data.val_fraction.")
-            item = data.item(data.indices(part)[0])
     with errors.trying("data"):
         if before == len(errors) and data.batch_size % (accumulate * world) == 0:
             EpochBatches(data.indices("train"), data.batch_size, accumulate=accumulate, world=world)
