@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from segfield.processes import CODES
 from segfield.run import rank, ranks
 from segfield.run.fit import fit
 from segfield.run.freeze import load
@@ -73,7 +74,7 @@ def _concluded(folder: Path, status: Status) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
         # Before the first step Lightning turns Ctrl-C into exit code 1.
-        code = stop.code if isinstance(stop, SystemExit) and stop.code in (130, 143) else 130
+        code = stop.code if isinstance(stop, SystemExit) and stop.code in CODES else 130
         assert isinstance(code, int)
         with undisturbed(), contextlib.suppress(OSError):  # a full disk must not hide the code
             status.update(state="interrupted", reason=f"signal {code - 128}")
