@@ -20,7 +20,7 @@ _DETAILS = """words:
   a folder, first of all  where runs are searched; outputs/ where none is given.
                           A sweep's folder, one run's, experiments/
   unet_small_blobs/2026   runs with this in their name
-  model=unet data=blobs   an option that Hydra composed, or a class, of any group
+  model=unet data=blobs   an option that was composed, or a class, of any group
   optimizer.lr=1e-3       a key of the frozen config; lr=1e-3 where no other key
                           ends like that
   state=killed            planned running finished failed interrupted pruned

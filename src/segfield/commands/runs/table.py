@@ -15,7 +15,7 @@ from segfield.run.placement import KEYS
 
 GAP = 2  # blanks between columns of a terminal
 _STAMP = re.compile(r"(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d)-\d{6}")
-_FIRST_KEYS = 3  # keys that get room before time and memory do
+_FIRST_KEYS = 4  # keys that get room before time and memory do
 
 
 @dataclass(frozen=True)
@@ -109,14 +109,15 @@ def _keys(runs: Sequence[Run], names: Names) -> list[Column]:
         if last == "_target_":
             found = [value.rpartition(".")[2] if isinstance(value, str) else value for value in found]
         result.append((key, found))
-    place = {key: number for number, key in enumerate(key for run in runs for key in run.values)}
+    place = {key: number for number, key in enumerate(dict.fromkeys(key for run in runs for key in run.values))}
     result.sort(key=lambda pair: place[pair[0]])
-    first = [key for key, _ in result if key in within][:_FIRST_KEYS]
+    # A key that some runs lack comes with a class, which has a column of its own.
+    everywhere = [key for key, _ in result if key in within and all(key in run.values for run in runs if run.values)]
     return [
         Column(
             names.short(key),
             [cells.short(value) for value in found],
-            3 if key in first else 6 if key in within else 7,
+            3 if key in everywhere[:_FIRST_KEYS] else 6 if key in within else 7,
             right=all(isinstance(value, int | float | None) for value in found),
         )
         for key, found in result
