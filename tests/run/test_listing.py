@@ -55,10 +55,12 @@ def test_a_link_to_a_folder_is_followed_once_and_a_ring_of_links_ends(tmp_path: 
     assert found(tmp_path / "outputs") == ["a"]
 
 
-def test_a_place_that_is_gone_is_noted(tmp_path: Path) -> None:
+def test_a_place_that_is_gone_holds_no_run_and_one_that_is_no_folder_is_noted(tmp_path: Path) -> None:
     notes: list[str] = []
+    (tmp_path / "file").touch()
     assert list(find(tmp_path / "gone", notes)) == []
-    assert notes == [f"{tmp_path}/gone: No such file or directory"]
+    assert list(find(tmp_path / "file", notes)) == []
+    assert notes == [f"{tmp_path}/file: Not a directory"]
 
 
 def test_a_real_run_tells_all_its_facts_and_is_not_changed(cli: Cli, tmp_path: Path) -> None:

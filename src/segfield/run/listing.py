@@ -74,6 +74,8 @@ def find(place: Path, notes: list[str]) -> Iterator[Path]:
             with os.scandir(folder) as entries:
                 names = [entry.name for entry in entries if not entry.name.startswith(".") and _is_folder(entry)]
             waiting.extend(f"{folder}/{name}" for name in sorted(names, reverse=True))
+        except FileNotFoundError:  # by now
+            continue
         except OSError as error:
             notes.append(f"{folder}: {error.strerror}")
 

@@ -70,3 +70,12 @@ def test_neither_torch_nor_hydra_is_imported(make_run: MakeRun, tmp_path: Path) 
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "unet_blobs/1" in done.stdout
+
+
+def test_a_stdout_that_takes_ascii_only_gets_escapes(
+    make_run: MakeRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_run("\xfcber/1")
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    done = subprocess.run([*COMMAND, tmp_path / "outputs"], capture_output=True, check=True)
+    assert rb"\xfcber/1" in done.stdout

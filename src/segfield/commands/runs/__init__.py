@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import io
 import os
 import sys
 from collections import Counter
@@ -60,6 +61,8 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_intermixed_args(arguments)
     named = bool(given.words) and Path(given.words[0]).is_dir()
     place = Path(given.words.pop(0)) if named else outputs()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a stdout that takes ASCII only
     try:
         code = _diff(place, given) if given.diff else _list(place, given)
         sys.stdout.flush()
@@ -90,8 +93,10 @@ def _list(place: Path, given: argparse.Namespace) -> int:
     runs = ordered(chosen(every, given.words, names), names.full(given.sort), reverse=given.reverse)
     runs = runs[-given.limit :] if given.limit else runs
     if not runs:
-        words = printable(" ".join(given.words))
-        sys.stderr.write(f"None of the {len(every):,} runs below {place.absolute()} fits {words}\n")
+        told = f"None of the {len(every):,} runs below {place.absolute()} fits {' '.join(given.words)}"
+        sys.stderr.write(
+            f"{printable(told)}. Words that are no conditions are parts of names; a folder stands first.\n"
+        )
     if given.csv:
         write_csv(runs)
     elif runs and sys.stdout.isatty():
