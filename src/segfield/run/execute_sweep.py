@@ -21,8 +21,9 @@ from segfield.run.table import Board, board
 
 CONSOLE = "console.txt"
 _LOOK = 0.5  # [s] between two looks at status.json
-_TOLD = 6  # last lines of a job that did not end well
+_TOLD = 8  # lines of a job that did not end well
 _LINE = 160  # characters of such a line
+_END = 50_000  # bytes of the console that are looked at
 
 Words = Callable[[int], Sequence[str]]
 
@@ -158,7 +159,7 @@ class Execution:
                 event.item.end(event.code, event.why)
                 shown.ended(event.item)
                 if event.item.state not in (*OVER, "interrupted"):
-                    shown.say(_trouble(event.item))
+                    shown.say(said_last(event.item.folder / CONSOLE))
                 self._write(shown)
 
     def _look(self, shown: Board) -> None:
@@ -196,21 +197,21 @@ def _listed(numbers: Sequence[int]) -> str:
     return f"job{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
-def _trouble(row: Row) -> str:
-    """Say what a job said last."""
-    lines = [f"job {row.job.number} ({row.named()}) is {row.state}: {row.reason}"]
-    last = [line[:_LINE] for line in last_lines(row.folder / CONSOLE, _TOLD)]
-    return "\n".join([*lines, *(f"    {line}" for line in last), f"    all of it: {row.folder / CONSOLE}"])
+def said_last(console: Path) -> str:
+    """Return what a job that did not end well said last, indented: where a crash happened, else its last lines."""
+    lines = [line for line in _end(console).splitlines() if line.strip()]
+    crash = max((place for place, line in enumerate(lines) if line.startswith("Fatal Python error")), default=None)
+    shown = lines[-_TOLD:] if crash is None else lines[crash : crash + _TOLD]
+    return "\n".join(f"    {line[:_LINE]}" for line in [*shown, f"all of it: {console}"])
 
 
-def last_lines(path: Path, count: int) -> list[str]:
-    """Return the last lines of a file; none where there is no such plain file."""
+def _end(path: Path) -> str:
+    """Return the end of a plain file; nothing where there is none."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            size = os.fstat(file).st_size
-            return os.pread(file, 20_000, max(0, size - 20_000)).decode(errors="replace").splitlines()[-count:]
-        finally:
-            os.close(file)
     except OSError:
-        return []
+        return ""
+    try:
+        return os.pread(file, _END, max(0, os.fstat(file).st_size - _END)).decode(errors="replace")
+    finally:
+        os.close(file)

@@ -6,7 +6,7 @@ So later edits of conf/ do not leak into a running sweep, and a crash, an OOM ki
 import atexit
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -50,7 +50,7 @@ class ProcessesLauncher(Launcher):
         self._settings = Settings(jobs, retry_failed, preload)
         self._max_jobs = max_jobs
         self._config = DictConfig({})
-        self._context: HydraContext | None = None
+        self._load: Callable[..., DictConfig] | None = None
         self._sweep: Sweep | None = None
         self._total: int | None = None  # jobs of a grid; a search has no such number
         self._first = 0  # number of the first job
@@ -63,7 +63,11 @@ class ProcessesLauncher(Launcher):
         Raises:
             SystemExit: 2 for a grid without jobs or with too many, or a setting that cannot be.
         """
-        self._context, self._config = hydra_context, config
+        self._config = config
+        # Hydra's sweepers compose each job to see whether that can be done, and stop at the first that cannot; planning
+        # composes each job too and tells of all: twice would cost 50 ms a job, and memory of this process.
+        loader: Any = hydra_context.config_loader
+        self._load, loader.load_sweep_config = loader.load_sweep_config, lambda *_, **__: None
         if config.hydra.sweeper.get("_target_") == _GRID:
             words = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
             parser = OverridesParser.create(config_loader=hydra_context.config_loader)
@@ -146,8 +150,8 @@ class ProcessesLauncher(Launcher):
 
     def _compose(self, overrides: Sequence[str], number: int) -> tuple[DictConfig, DictConfig, Path]:
         """Return the config of one job, Hydra's own, and the job's folder."""
-        assert self._context is not None
-        config = self._context.config_loader.load_sweep_config(self._config, list(overrides))
+        assert self._load is not None
+        config = self._load(self._config, list(overrides))
         with open_dict(config):
             config.hydra.job.id = str(number)
             config.hydra.job.num = number
@@ -155,9 +159,10 @@ class ProcessesLauncher(Launcher):
         with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
             config.hydra.runtime.output_dir = str(folder)
         HydraConfig.instance().set_config(config)
-        task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        hydra = OmegaConf.masked_copy(config, ["hydra"])
-        return task, hydra, folder
+        hydra: Any = HydraConfig.instance().cfg
+        with open_dict(config):
+            del config["hydra"]
+        return config, hydra, folder
 
     def _returned(self, words: Sequence[str], row: Row, search: bool) -> JobReturn:
         job = JobReturn(overrides=list(words), working_dir=str(row.folder), status=JobStatus.COMPLETED)

@@ -62,7 +62,8 @@ def outcome(row: Row) -> str:
     """Return how a job ended, in one line."""
     score = f": {row.job.monitor}={row.best:.4g}" if row.best is not None and row.state in OVER else ""
     reason = f": {row.reason.splitlines()[0]}" if row.reason and not score else ""
-    return f"job {row.job.number} {row.state}{score}{reason} in {duration(row.seconds())}"
+    name = "" if row.state in OVER else f" ({row.named()})"
+    return f"job {row.job.number}{name} {row.state}{score}{reason} in {duration(row.seconds())}"
 
 
 @final
@@ -138,8 +139,8 @@ class Live:
         """See Board."""
 
     def ended(self, row: Row) -> None:
-        """See Board; a table that shows running jobs alone tells of none that has ended."""
-        if len(self._rows) > self._room():
+        """See Board; a table of running jobs alone tells of none that has ended."""
+        if len(self._rows) > self._room() or row.state not in OVER:
             self.say(outcome(row))
 
     def tick(self) -> None:
