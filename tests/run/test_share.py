@@ -30,6 +30,7 @@ def test_without_the_environment_nvidia_smi_counts_the_gpus(tmp_path: Path, monk
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert visible_gpus() == ["0", "1"]
+    share._counted.cache_clear()
     program.write_text("#!/bin/sh\nexit 9\n")
     assert visible_gpus() == []
     program.unlink()

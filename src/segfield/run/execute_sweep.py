@@ -11,13 +11,13 @@ from typing import Any, final
 
 from segfield.run import results
 from segfield.run.freeze import CONFIG
-from segfield.run.job import OVER, Job, Row, key_of, varied
+from segfield.run.job import OVER, Job, Row, key_of, printable, varied
 from segfield.run.lock import alive
 from segfield.run.pool import Child, Pool, Process
 from segfield.run.preload import Zygote
 from segfield.run.share import Shares
 from segfield.run.sweep import Sweep
-from segfield.run.table import Board, board
+from segfield.run.table import Board, board, tell
 
 CONSOLE = "console.txt"
 _LOOK = 0.5  # [s] between two looks at status.json
@@ -114,7 +114,7 @@ class Execution:
         for number in numbers:
             first = self.rows[number].job.same_as
             if first is not None:
-                _tell(f"job {number} is job {first} again: not run")
+                tell(f"job {number} is job {first} again: not run")
             row = self.rows[number if first is None else first]
             if row.state in OVER:
                 over.append(row.job.number)
@@ -123,9 +123,9 @@ class Execution:
             else:
                 queue[row.job.number] = row
         if over:
-            _tell(f"{_listed(over)} ended in an earlier execution: not run again")
+            tell(f"{_listed(over)} ended in an earlier execution: not run again")
         if failed:
-            _tell(f"{_listed(failed)} failed before: not run again; hydra.launcher.retry_failed=true does")
+            tell(f"{_listed(failed)} failed before: not run again; hydra.launcher.retry_failed=true does")
         return list(queue.values())
 
     def _start(self, row: Row, slot: int) -> Process:
@@ -187,10 +187,6 @@ _ENDING = (
 )
 
 
-def _tell(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-
-
 def _listed(numbers: Sequence[int]) -> str:
     if len(numbers) > 10:
         return f"{len(numbers)} jobs"
@@ -199,7 +195,7 @@ def _listed(numbers: Sequence[int]) -> str:
 
 def said_last(console: Path) -> str:
     """Return what a job that did not end well said last, indented: where a crash happened, else its last lines."""
-    lines = [line for line in _end(console).splitlines() if line.strip()]
+    lines = [line for line in printable(_end(console)).splitlines() if line.strip()]
     crash = max((place for place, line in enumerate(lines) if line.startswith("Fatal Python error")), default=None)
     shown = lines[-_TOLD:] if crash is None else lines[crash : crash + _TOLD]
     return "\n".join(f"    {line[:_LINE]}" for line in [*shown, f"all of it: {console}"])

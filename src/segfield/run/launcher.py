@@ -26,6 +26,7 @@ from segfield.run.job import OVER, Row
 from segfield.run.lock import LockedError, locked
 from segfield.run.results import told
 from segfield.run.sweep import NAME, Sweep
+from segfield.run.table import tell
 
 _GRID = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 _RECORD = "multirun.yaml"  # Hydra writes it before it calls launch
@@ -95,13 +96,13 @@ class ProcessesLauncher(Launcher):
         plan = batch.planned(self._compose, dict(zip(numbers, job_overrides, strict=True)), sweep, self._settings)
         self._frozen = True
         sweep.add(plan.jobs)
-        sys.stderr.write(f"{len(plan.jobs)} jobs are frozen in {sweep.folder}\n")
+        tell(f"{len(plan.jobs)} job{'' if len(plan.jobs) == 1 else 's'} frozen in {sweep.folder}")
         execution = Execution(sweep, self._settings, lambda number: plan.words.get(number, []))
         execution.run(numbers)
         rows = [execution.rows[number] for number in numbers]
         if self._total is not None and initial_job_idx + len(numbers) >= self._total:
             for line in told(list(execution.rows.values()), sweep.folder):
-                sys.stderr.write(f"{line}\n")
+                tell(line)
             if not execution.ended_well(sweep.jobs):
                 raise JobError(f"{sweep.folder} has jobs that did not end well")
         return [

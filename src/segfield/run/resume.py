@@ -15,6 +15,7 @@ from segfield.run.placement import KEYS
 from segfield.run.results import told
 from segfield.run.signature import near
 from segfield.run.sweep import opened
+from segfield.run.table import tell
 
 _SETTING = "hydra.launcher."
 _SETTINGS = ("jobs", "retry_failed", "preload")
@@ -44,7 +45,7 @@ def attempt(folder: str | Path, words: Sequence[str] = ()) -> int:
                 return 2
             execution.run(sweep.jobs)
             for line in told(list(execution.rows.values()), folder):
-                sys.stderr.write(f"{line}\n")
+                tell(line)
             return 0 if all(row.state in OVER for row in execution.rows.values()) else 1
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")

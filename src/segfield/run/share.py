@@ -3,6 +3,7 @@
 GPUs are counted without torch, which would keep the devices busy in this process.
 """
 
+import functools
 import os
 import shutil
 import subprocess
@@ -22,13 +23,19 @@ def visible_gpus() -> list[str]:
         names = [name.strip() for name in given.split(",")]
         end = next((place for place, name in enumerate(names) if name in ("", "-1")), len(names))
         return names[:end]  # CUDA too reads up to the first that names none
-    if not (program := shutil.which("nvidia-smi")):
-        return []
+    return [str(number) for number in range(_counted(shutil.which("nvidia-smi")))]
+
+
+@functools.cache
+def _counted(program: str | None) -> int:
+    """Return how many GPUs nvidia-smi lists; it takes a second, and a search asks for each of its batches."""
+    if program is None:
+        return 0
     try:
         listed = subprocess.run([program, "-L"], capture_output=True, text=True, check=True, timeout=60).stdout
     except (OSError, subprocess.SubprocessError):
-        return []
-    return [str(number) for number, _ in enumerate(line for line in listed.splitlines() if line.startswith("GPU "))]
+        return 0
+    return sum(1 for line in listed.splitlines() if line.startswith("GPU "))
 
 
 @final

@@ -1,5 +1,6 @@
 """What a sweep shows while it runs: a live table on a terminal, else plain lines."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -34,6 +35,13 @@ def remaining(rows: Sequence[Row], slots: int) -> float | None:
     waiting = sum(1 for row in rows if row.queued)
     unknown = [max(0.0, each - row.seconds()) for row in running if row.left() is None]
     return max([(sum(lefts) + sum(unknown) + waiting * each) / slots, *lefts])
+
+
+def tell(text: str) -> None:
+    """Write a line to standard error; a terminal that is gone (a closed pipe) ends no sweep."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 class Board(Protocol):
@@ -79,8 +87,7 @@ class Plain:
 
     def say(self, text: str) -> None:
         """See Board."""
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+        tell(text)
 
     def started(self, row: Row) -> None:
         """See Board."""
