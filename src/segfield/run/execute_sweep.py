@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -59,6 +59,35 @@ def _devices(job: Job, words: Sequence[str]) -> tuple[Any, Any]:
 
 
 @final
+class Starter:
+    """Starts jobs, as programs or as forks of one process that is kept from batch to batch.
+
+    Args:
+        preload: forks.
+    """
+
+    def __init__(self, *, preload: bool) -> None:
+        self._preload = preload
+        self._zygote: Zygote | None = None
+
+    def __call__(self, words: list[str], folder: Path, environment: Mapping[str, str]) -> Process:
+        """Start `python -m segfield <words>`, which executes the folder."""
+        console = folder / CONSOLE
+        if not self._preload:
+            return Child([sys.executable, "-m", "segfield", *words], console, environment)
+        if self._zygote is None or self._zygote.is_dead():
+            self.close()
+            self._zygote = Zygote()
+        return self._zygote.start(words, folder, console, environment)
+
+    def close(self) -> None:
+        """End the process that forks."""
+        if self._zygote:
+            self._zygote.close()
+        self._zygote = None
+
+
+@final
 class Execution:
     """One execution of a sweep, or of a batch of it, under the sweep folder's lock.
 
@@ -66,15 +95,15 @@ class Execution:
         sweep: all jobs are frozen.
         settings: of the launcher.
         words: placement of each job, by its number, for this execution.
+        starter: the caller closes it.
     """
 
-    def __init__(self, sweep: Sweep, settings: Settings, words: Words) -> None:
+    def __init__(self, sweep: Sweep, settings: Settings, words: Words, starter: Starter) -> None:
         changed = varied(list(sweep.jobs.values()))
         self.rows = {number: Row(job, sweep.folder, changed[number]) for number, job in sorted(sweep.jobs.items())}
-        self._folder, self._settings, self._words = sweep.folder, settings, words
+        self._folder, self._settings, self._words, self._starter = sweep.folder, settings, words, starter
         self._own = [row for row in self.rows.values() if row.job.same_as is None]
         self.shares = shares_of(sweep.jobs.values(), settings, words)
-        self._zygote: Zygote | None = None
         self._running: dict[int, Row] = {}
         self._looked = 0.0
 
@@ -94,8 +123,6 @@ class Execution:
         try:
             self._follow(pool, queue, shown)
         finally:
-            if self._zygote:
-                self._zygote.close()
             for row in queue:
                 row.queued = False
             shown.close()
@@ -135,13 +162,7 @@ class Execution:
         given = self._words(row.job.number)
         typed = [word for word in row.job.overrides if key_of(word) == "threads"]
         words = ["execute", str(row.folder), *given, *self.shares.words([*typed, *given])]
-        environment = self.shares.environment(slot, *_devices(row.job, given))
-        console = row.folder / CONSOLE
-        if not self._settings.preload:
-            return Child([sys.executable, "-m", "segfield", *words], console, environment)
-        if self._zygote is None or self._zygote.is_dead():
-            self._zygote = Zygote()
-        return self._zygote.start(words, row.folder, console, environment)
+        return self._starter(words, row.folder, self.shares.environment(slot, *_devices(row.job, given)))
 
     def _follow(self, pool: Pool[Row], queue: list[Row], shown: Board) -> None:
         told = 0

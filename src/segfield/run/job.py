@@ -110,8 +110,9 @@ class Row:
         return float(best) if isinstance(best, int | float) and math.isfinite(best) else None
 
     def named(self) -> str:
-        """Return the varied overrides as one types them."""
-        return " ".join(f"{key}={value}" for key, value in self.changed.items()) or "defaults"
+        """Return the varied overrides as one types them; of a job alone all of them."""
+        changed = [f"{key}={value}" for key, value in self.changed.items()]
+        return " ".join(changed or map(printable, self.job.overrides)) or "defaults"
 
     def look(self) -> str:
         """Read how it stands while nobody executes it; return the state."""

@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from segfield.files import write_text
 from segfield.run import batch
 from segfield.run.check import announce
-from segfield.run.execute_sweep import Execution, Settings
+from segfield.run.execute_sweep import Execution, Settings, Starter
 from segfield.run.job import OVER, Row
 from segfield.run.lock import LockedError, locked
 from segfield.run.results import told
@@ -55,6 +55,8 @@ class ProcessesLauncher(Launcher):
         self._sweep: Sweep | None = None
         self._total: int | None = None  # jobs of a grid; a search has no such number
         self._first = 0  # number of the first job
+        self._planner: batch.Planner | None = None
+        self._starter = Starter(preload=preload)
         self._frozen = False
         self._held = contextlib.ExitStack()
 
@@ -93,14 +95,18 @@ class ProcessesLauncher(Launcher):
         setup_globals()
         sweep = self._opened()
         numbers = [self._first + initial_job_idx + place for place, _ in enumerate(job_overrides)]
-        plan = batch.planned(self._compose, dict(zip(numbers, job_overrides, strict=True)), sweep, self._settings)
+        last = self._total is not None and initial_job_idx + len(numbers) >= self._total
+        self._planner = self._planner or batch.Planner(self._compose, sweep, self._settings)
+        plan = self._planner.plan(dict(zip(numbers, job_overrides, strict=True)))
+        if last:
+            self._planner.close()  # and what it has imported
         self._frozen = True
         sweep.add(plan.jobs)
         tell(f"{len(plan.jobs)} job{'' if len(plan.jobs) == 1 else 's'} frozen in {sweep.folder}")
-        execution = Execution(sweep, self._settings, lambda number: plan.words.get(number, []))
+        execution = Execution(sweep, self._settings, lambda number: plan.words.get(number, []), self._starter)
         execution.run(numbers)
         rows = [execution.rows[number] for number in numbers]
-        if self._total is not None and initial_job_idx + len(numbers) >= self._total:
+        if last:
             for line in told(list(execution.rows.values()), sweep.folder):
                 tell(line)
             if not execution.ended_well(sweep.jobs):
@@ -176,6 +182,9 @@ class ProcessesLauncher(Launcher):
 
     def _leave(self, record: Path, before: str | None) -> None:
         """Give the lock back; where no job was frozen, undo what Hydra has written."""
+        if self._planner:
+            self._planner.close()
+        self._starter.close()
         self._held.close()
         if self._frozen:
             return
