@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,6 +44,9 @@ class Act(Callback):
             while not other.exists():
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
+        if self.what == "edit":
+            conf = Path("../../project/conf/optimizer/adamw.yaml")
+            conf.write_text(conf.read_text().replace("lr: 1e-3", "lr: 0.5"))
         if self.what == "environment":
             Path("environment.txt").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
 """
@@ -128,7 +133,7 @@ def test_jobs_that_fail_crash_or_are_killed_leave_the_others_running(sweeps: Swe
     assert "job 0 (callbacks.act.what=fail) failed: it broke in " in said
     assert "    The run has failed; see " in said
     assert "    Fatal Python error: Segmentation fault\n" in said
-    assert 'act.py", line 16 in on_train_start\n' in said
+    assert re.search(r'act\.py", line \d+ in on_train_start\n', said)
     assert "job 2 (callbacks.act.what=kill) killed: signal 9 (out of memory?) in " in said
     assert "4 jobs: 1 failed, 2 killed, 1 finished" in said
 
@@ -167,25 +172,43 @@ def test_a_signal_saves_every_job_and_the_same_command_goes_on(
     assert states(tmp_path) == ["interrupted"] * 3
 
 
+@pytest.mark.parametrize("preload", ["false", "true"])
 def test_a_sweep_whose_process_is_killed_is_continued_and_ends_as_an_undisturbed_one(
-    sweeps: Sweeps, tmp_path: Path
+    sweeps: Sweeps, tmp_path: Path, preload: str
 ) -> None:
-    words = [*TINY, "trainer.max_epochs=60", "seed=1,2", "hydra.launcher.jobs=2"]
+    words = [*TINY, "trainer.max_epochs=60", "seed=1,2", "hydra.launcher.jobs=2", f"hydra.launcher.preload={preload}"]
     with sweeps.start(PROJECT / "train.py", "-m", *words, "hydra.sweep.dir=sweep") as process:
         wait_for(lambda: saved(tmp_path / "sweep/0") and saved(tmp_path / "sweep/1"))
         process.kill()  # its jobs get SIGTERM by that
         process.communicate()
-    code, said = sweeps.execute("hydra.launcher.jobs=2")  # waits for jobs that still save
+    code, said = sweeps.execute("hydra.launcher.jobs=2", f"hydra.launcher.preload={preload}")  # jobs may still save
     assert code == 0, said
     assert states(tmp_path) == ["finished", "finished"]
     for job in (0, 1):
         assert len(yaml.safe_load((tmp_path / f"sweep/{job}/environment.yaml").read_text())) == 2
         assert "SIGTERM: saving after" in (tmp_path / f"sweep/{job}/console.txt").read_text()
-        (tmp_path / f"twin{job}").mkdir()
-        (tmp_path / f"twin{job}/config.yaml").write_bytes((tmp_path / f"sweep/{job}/config.yaml").read_bytes())
-        assert sweeps("-m", "segfield", "execute", f"twin{job}")[0] == 0
-        trace = (tmp_path / f"twin{job}/trace.csv").read_bytes()
-        assert (tmp_path / f"sweep/{job}/trace.csv").read_bytes() == trace
+    (tmp_path / "twin").mkdir()
+    shutil.copy(tmp_path / "sweep/1/config.yaml", tmp_path / "twin")
+    assert sweeps("-m", "segfield", "execute", "twin")[0] == 0
+    assert (tmp_path / "sweep/1/trace.csv").read_bytes() == (tmp_path / "twin/trace.csv").read_bytes()
+
+
+def test_an_edit_of_conf_while_a_sweep_runs_does_not_reach_its_jobs(sweeps: Sweeps, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    for name in ("conf", "src"):
+        shutil.copytree(PROJECT / name, project / name)
+    shutil.copy(PROJECT / "train.py", project)
+    sweeps.environment["PYTHONPATH"] = os.pathsep.join([str(project / "src"), str(tmp_path / "modules")])
+    words = (*TINY, *act("edit", "none"), "hydra.sweep.dir=sweep")
+    code, said = sweeps(project / "train.py", "-m", *words)
+    assert code == 0, said
+    assert "lr: 0.5" in (project / "conf/optimizer/adamw.yaml").read_text()
+    with (tmp_path / "sweep/1/metrics.csv").open(newline="") as file:
+        assert [float(row["lr"]) for row in csv.DictReader(file)] == pytest.approx([1e-3])
+    code, said = sweeps(project / "train.py", "-m", *words)  # now of another command
+    assert code == 2
+    assert "optimizer.lr: 0.001 there, 0.5 now" in said
+    assert "To go on with the jobs that were frozen before: python -m segfield execute" in said
 
 
 def test_a_second_sweep_in_the_same_folder_is_refused_while_the_first_goes_on(sweeps: Sweeps, tmp_path: Path) -> None:

@@ -70,6 +70,8 @@ def outcome(row: Row) -> str:
     """Return how a job ended, in one line."""
     score = f": {row.job.monitor}={row.best:.4g}" if row.best is not None and row.state in OVER else ""
     reason = f": {row.reason.splitlines()[0]}" if row.reason and not score else ""
+    if row.state == "finished" and not score:
+        reason = f" without a score: {row.job.monitor} was not logged, or is no number"
     name = "" if row.state in OVER else f" ({row.named()})"
     return f"job {row.job.number}{name} {row.state}{score}{reason} in {duration(row.seconds())}"
 
