@@ -3,10 +3,14 @@
 import faulthandler
 import os
 import runpy
+import signal
+import socket
 import sys
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,6 +28,7 @@ class Outcome:
 
 
 Cli = Callable[..., Outcome]
+Ranks = Callable[[int, Callable[[], Any]], list[Any]]
 
 
 @pytest.fixture(scope="session")
@@ -80,8 +85,6 @@ def cli(imported: None, outputs: Path, tmp_path: Path) -> Cli:
 
 
 def _run(program: str, arguments: list[str]) -> int:
-    import traceback
-
     try:
         if program == "segfield":
             from segfield.__main__ import main
@@ -116,3 +119,57 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("../shared/data, real files in their own formats, is not here")
     return folder
+
+
+@pytest.fixture
+def ranks(imported: None, tmp_path: Path) -> Ranks:
+    """Do some work in N forked processes, as torchrun starts them: ranks(3, work) returns what each rank gave.
+
+    One process gets no group. What a rank gives holds tensors, numbers and words.
+    """
+    import torch
+
+    def call(world: int, work: Callable[[], Any]) -> list[Any]:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        files = [tmp_path / f"rank{rank}of{world}" for rank in range(world)]
+        children = [_start_rank(work, rank, file, port, world) for rank, file in enumerate(files)]
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        assert codes == [0] * world, "\n".join(file.with_suffix(".txt").read_text() for file in files)
+        return [torch.load(file, weights_only=True) for file in files]
+
+    return call
+
+
+def _start_rank(work: Callable[[], Any], rank: int, file: Path, port: int, world: int) -> int:
+    import torch
+
+    sys.stdout.flush()
+    sys.stderr.flush()
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        log = os.open(file.with_suffix(".txt"), os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        sys.stdout, sys.stderr = os.fdopen(1, "w", closefd=False), os.fdopen(2, "w", closefd=False)
+        faulthandler.enable(file=sys.stderr)
+        signal.alarm(120)  # a rank that waits for ever
+        if world > 1:
+            os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test"}
+            os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "GROUP_RANK": "0"}
+            os.environ |= {"WORLD_SIZE": str(world), "LOCAL_WORLD_SIZE": str(world)}
+        torch.save(work(), file)
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()
+            torch.distributed.destroy_process_group()
+        code = 0
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)

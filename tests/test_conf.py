@@ -78,6 +78,22 @@ def test_the_original_recipe_is_available() -> None:
     assert config["scheduler"] is None
 
 
+@pytest.mark.parametrize("words", [[], ["task=binary"], ["data=carvana"]])
+def test_scores_chosen_on_the_command_line_win_over_those_of_the_task(words: list[str]) -> None:
+    config = composed("metrics=binary_group", *words, "task.threshold=0.3")
+    names = {"dice": "Dice", "dice_set": "DiceSet", "iou": "IoU", "accuracy": "PixelAccuracy"}
+    classes = {name: f"segfield.metrics.{kind}" for name, kind in names.items()}
+    classes["dice_group"] = "segfield.metrics.group.DiceGroup"
+    assert {name: node["_target_"] for name, node in config["metrics"]["metrics"].items()} == classes
+    assert {node["threshold"] for node in config["metrics"]["metrics"].values()} == {0.3}
+    assert "dice_group" not in composed(*words)["metrics"]["metrics"]
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_no_data_holds_samples_out_by_default(data: str) -> None:
+    assert composed(f"data={data}")["data"]["test_fraction"] == 0
+
+
 def test_data_locations_of_conf_are_null() -> None:
     for file in (CONF / "data").glob("*.yaml"):
         content = yaml.safe_load(file.read_text())

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
-from segfield.metrics import MeanLoss
+from segfield.metrics import MeanLoss, states
 from segfield.spatial import centre_crop
 
 Batch = dict[str, Any]
@@ -71,7 +71,7 @@ class PixelwiseTask(pl.LightningModule):
     Args:
         model: maps [N, C, H, W] to logits [N, K, H', W'], H' <= H.
         loss: called as loss(logits, target, weight, valid).
-        metrics: updated as metrics(logits, target, valid, group); sum states only.
+        metrics: updated as metrics(logits, target, valid, group); states that ranks can add up or join.
         optimizer: makes an optimiser of parameters.
         scheduler: makes a learning-rate scheduler of an optimiser. A plateau is a callback instead.
         augmentation: applied to training batches only.
@@ -181,7 +181,10 @@ class PixelwiseTask(pl.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Write the loss and the learning rate of every n-th step."""
+        """Write the loss, of the whole batch of all ranks, and the learning rate of every n-th step."""
+        if self.trainer.world_size > 1 and (is_logged(self.trainer, batch_idx) or self.trainer.is_last_batch):
+            loss = self.trainer.strategy.reduce(self._step_values["train/loss_step"], reduce_op="mean")
+            self._step_values["train/loss_step"] = loss
         log_step(self.trainer, batch_idx, self._step_values)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -191,6 +194,11 @@ class PixelwiseTask(pl.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Add a batch to the test scores."""
         self._step(batch, "test", first=batch_idx == 0)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Return id and group of the batch, and `prediction`: the activation of the logits, float32 [N, K, H', W']."""
+        logits, batch = self.predict_batch(batch)
+        return {"id": batch["id"], "group": batch["group"], "prediction": self.activation(logits.float())}
 
     def _step(self, batch: Batch, stage: str, *, first: bool) -> Tensor:
         logits, batch = self.predict_batch(batch)
@@ -223,17 +231,12 @@ class PixelwiseTask(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the half-accumulated scores of a training epoch, which are no part of the weights."""
-        checkpoint["train_metrics"] = {
-            name: {state: getattr(metric, state).detach().clone() for state in metric._defaults}
-            for name, metric in self._scores("train").items()
-        }
+        checkpoint["train_metrics"] = states.gather(self._scores("train"))
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the scores where the checkpoint left them."""
-        for name, metric in self._scores("train").items():
-            for state, value in checkpoint.get("train_metrics", {}).get(name, {}).items():
-                setattr(metric, state, value.to(self.device))
-                metric._update_count = 1  # else compute() warns that nothing was added yet
+        saved = checkpoint.get("train_metrics", [])
+        states.take_up(self._scores("train"), [saved] if isinstance(saved, dict) else saved)  # before there were ranks
 
     def _scores(self, stage: str) -> dict[str, Metric]:
         """Return the mean loss and the metrics of a stage by the names under which they are logged."""

@@ -14,7 +14,6 @@ import torch
 from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 from torch import nn
-from torchmetrics import MetricCollection
 
 from segfield.augment import Augmentation
 from segfield.callbacks.last_checkpoint import LastCheckpoint
@@ -27,7 +26,8 @@ from segfield.callbacks.throughput import Throughput
 from segfield.callbacks.trace import Trace
 from segfield.data.blobs import Blobs
 from segfield.losses import BCEDice
-from segfield.metrics import Dice, IoU
+from segfield.metrics import BinaryScores, Dice, IoU
+from segfield.metrics.group import DiceGroup
 from segfield.models.unet import UNet
 from segfield.run.checkpoint_io import WholeCheckpointIO
 from segfield.run.checkpoints import starting_point
@@ -55,7 +55,7 @@ def _fit(
         task = PixelwiseTask(
             model=UNet(3, 1, width=4, depth=2, dropout=0.3) if network is None else network(),
             loss=BCEDice(),
-            metrics=MetricCollection({"dice": Dice(), "iou": IoU()}, compute_groups=False),
+            metrics=BinaryScores({"dice": Dice(), "iou": IoU(), "dice_group": DiceGroup()}),
             optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=0.01),
             scheduler=scheduler,
             scheduler_interval=scheduler_interval,

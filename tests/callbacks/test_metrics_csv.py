@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 Fit = Callable[..., pl.Trainer]
-SCORES = [f"{stage}/{score}" for stage in ("train", "val") for score in ("loss", "dice", "iou")]
+SCORES = [f"{stage}/{score}" for stage in ("train", "val") for score in ("loss", "dice", "dice_group", "iou")]
 
 
 @final

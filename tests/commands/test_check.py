@@ -22,6 +22,11 @@ def test_a_run_that_can_start_is_described_and_nothing_is_written(cli: Cli, outp
     assert not outputs.exists()
 
 
+def test_samples_of_a_test_part_are_counted(cli: Cli) -> None:
+    outcome = cli("segfield", "check", *TINY, "data.test_fraction=0.2")
+    assert "  6 training and 2 validation samples, 2 test samples" in outcome.out.splitlines()
+
+
 def test_check_accepts_what_train_then_runs(cli: Cli) -> None:
     words = (*TINY, "model=resnet_unet", "scheduler=plateau", "~model.width")
     assert cli("segfield", "check", *words).code == cli("train.py", *words).code

@@ -75,6 +75,28 @@ def test_evaluation_covers_every_sample_once_also_on_ranks_with_uneven_shares(wo
     assert sorted(index for part in parts for batch in part for index in batch) == INDICES
 
 
+@pytest.mark.parametrize("samples", range(3, 60))
+def test_every_rank_evaluates_as_many_batches(samples: int) -> None:
+    for world, size in ((2, 4), (3, 6), (3, 12)):
+        ranks = [EpochBatches(range(samples), size, train=False, world=world, rank=rank) for rank in range(world)]
+        parts = [list(batches) for batches in ranks]
+        assert len({len(part) for part in parts}) == 1
+        assert sorted(index for part in parts for batch in part for index in batch) == list(range(samples))
+        assert all(1 <= len(batch) <= size // world for part in parts for batch in part)
+
+
+def test_a_batch_of_one_sample_stays_one_sample_on_every_rank() -> None:
+    # Images of different sizes do not fit into one batch.
+    parts = [list(EpochBatches(range(11), 3, train=False, world=3, rank=rank)) for rank in range(3)]
+    assert parts == [[[0], [3], [6], [9]], [[1], [4], [7], [10]], [[2], [5], [8]]]
+
+
+def test_a_part_with_fewer_samples_than_devices_is_refused() -> None:
+    message = r"A part of 2 samples cannot be shared out over 3 devices: each needs one\. Use trainer\.devices=2, or"
+    with pytest.raises(ValueError, match=message):
+        EpochBatches([4, 7], 12, train=False, world=3, rank=0)
+
+
 def test_evaluation_keeps_the_order_and_does_not_depend_on_the_epoch() -> None:
     batches = EpochBatches(INDICES, 12, train=False)
     batches.set_epoch(4)

@@ -226,6 +226,20 @@ def test_a_second_sweep_in_the_same_folder_is_refused_while_the_first_goes_on(sw
     assert states(tmp_path) == ["interrupted", "planned"]
 
 
+@pytest.mark.parametrize("preload", ["false", "true"])
+def test_two_jobs_of_two_ranks_each_are_two_folders_with_one_config_and_one_tensorboard_run(
+    sweeps: Sweeps, tmp_path: Path, preload: str
+) -> None:
+    ranks = ("trainer=ddp", "trainer.devices=2", "trainer.accelerator=cpu", "model.norm=group")
+    code, said = sweeps.train(*TINY, *ranks, "seed=1,2", "hydra.launcher.jobs=2", f"hydra.launcher.preload={preload}")
+    assert code == 0, said
+    assert sorted(path.parent.name for path in tmp_path.rglob("config.yaml")) == [".hydra", ".hydra", "0", "1"]
+    for job in (0, 1):
+        assert len(list((tmp_path / f"sweep/{job}/tensorboard").glob("events.*"))) == 1
+        assert {path.name for path in (tmp_path / f"sweep/{job}/ranks").iterdir()} >= {"1.log"}
+    assert states(tmp_path) == ["finished", "finished"]
+
+
 def test_each_of_two_jobs_at_once_sees_its_own_gpu(sweeps: Sweeps, tmp_path: Path) -> None:
     sweeps.environment["CUDA_VISIBLE_DEVICES"] = "6,7"
     code, said = sweeps.train(*TINY, *act("environment"), "seed=1,2", "hydra.launcher.jobs=2")

@@ -76,14 +76,6 @@ def test_small_jobs_can_share_a_gpu_that_is_named_several_times(gpus: Callable[[
     assert shares.environment(1, "auto", 1) == {"CUDA_VISIBLE_DEVICES": "0"}
 
 
-def test_a_list_of_devices_is_refused_for_several_jobs_at_once(gpus: Callable[[str], None]) -> None:
-    gpus("0,1,2,3")
-    (text,) = Shares(2, [("gpu", [2, 3])]).problems()
-    assert text.startswith("trainer.devices=[2,3] names GPUs, but with hydra.launcher.jobs=2")
-    assert "Use a number, trainer.devices=1" in text
-    assert list(Shares(1, [("gpu", [2, 3])]).problems()) == []
-
-
 def test_cores_are_shared_out_unless_threads_are_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(share, "cores", lambda: 8)
     assert Shares(3, []).words([]) == ["threads=2"]

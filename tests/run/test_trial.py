@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from segfield.data.blobs import Blobs
-from segfield.run.trial import Errors, try_network, try_schedule
+from segfield.data.module import Sample
+from segfield.run.trial import Errors, try_data, try_network, try_schedule
 
 IMAGE = torch.zeros(3, 8, 8)
 
@@ -76,6 +77,20 @@ def test_the_scheduler_is_not_stepped_beyond_the_run(steps: int) -> None:
     errors = Errors()
     try_schedule(partial(torch.optim.SGD, lr=1.0), partial(Counting, fails_at=steps + 1), steps, errors)
     assert errors == []
+
+
+@pytest.mark.parametrize("part", ["train", "val", "test"])
+def test_a_sample_of_each_part_is_read(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, errors, read = Blobs(in_channels=3, batch_size=2, length=9, test_fraction=0.3), Errors(), Blobs.read
+
+    def broken(self: Blobs, sample: Sample) -> Any:
+        if (sample.id, sample.group, part) in self.split_table():
+            raise ValueError(f"{part} is broken")
+        return read(self, sample)
+
+    monkeypatch.setattr(Blobs, "read", broken)
+    try_data(data, 1, errors)
+    assert errors == [f"data: {part} is broken"]
 
 
 def test_what_goes_wrong_is_told_with_its_kind_where_the_text_alone_says_little() -> None:

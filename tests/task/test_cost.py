@@ -19,6 +19,7 @@ from segfield.callbacks.throughput import Throughput
 from segfield.callbacks.trace import Trace
 from segfield.data.module import PixelwiseData
 from segfield.metrics import BinaryScores, Dice, DiceSet, IoU, PixelAccuracy
+from segfield.metrics.group import DiceGroup
 from segfield.run.checkpoint_io import WholeCheckpointIO
 from segfield.task import PixelwiseTask
 
@@ -76,7 +77,8 @@ def test_no_step_waits_for_the_device_but_those_that_are_logged(
 ) -> None:
     waits = Waits(monkeypatch)
     callbacks = [ProgressBar(), Throughput(), Trace(), MetricsCsv(), SaveOnSignal(), LastCheckpoint(), waits]
-    scores = BinaryScores({"dice": Dice(), "dice_set": DiceSet(), "iou": IoU(), "accuracy": PixelAccuracy()})
+    singly = {"dice": Dice(), "dice_set": DiceSet(), "iou": IoU(), "accuracy": PixelAccuracy()}
+    scores = BinaryScores({**singly, "dice_group": DiceGroup()})
     trainer = trainer_of(
         *callbacks,
         logger=TensorBoard(),

@@ -215,26 +215,3 @@ def test_validation_loss_is_the_mean_over_images_whatever_the_batch_size(
         (scores,) = trainer.validate(task, datamodule=bright(batch_size=batch_size), verbose=False)
         assert scores["val/loss"] == pytest.approx(np.mean(each), rel=1e-6)
     assert np.mean(each[:9]) != pytest.approx(np.mean(each), rel=1e-4), "the short batch must matter"
-
-
-def test_half_accumulated_scores_travel_with_a_checkpoint(task_of: TaskOf, batch_of: BatchOf) -> None:
-    task, other, batch = task_of(), task_of(), batch_of()
-    logits = torch.randn(3, 1, 16, 16, generator=torch.Generator().manual_seed(1))
-    scores = task._scores("train")
-    scores["train/loss"].update(torch.tensor(0.3), 3)
-    for name in ("train/dice", "train/iou"):
-        scores[name].update(logits, batch["target"], None, batch["group"])
-    checkpoint: dict[str, Any] = {}
-    task.on_save_checkpoint(checkpoint)
-    expected = {name: score.compute() for name, score in scores.items()}
-    for score in scores.values():
-        score.reset()  # what was saved is a copy
-    other.on_load_checkpoint(checkpoint)
-    assert {name: score.compute() for name, score in other._scores("train").items()} == expected
-    assert float(expected["train/loss"]) == pytest.approx(0.3)
-
-
-def test_a_checkpoint_without_scores_can_be_loaded(task_of: TaskOf) -> None:
-    task = task_of()
-    task.on_load_checkpoint({})
-    assert not any(score.update_called for score in task._scores("train").values())

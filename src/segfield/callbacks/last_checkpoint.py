@@ -15,6 +15,8 @@ from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.trainer.states import TrainerFn
 from torchmetrics import Metric
 
+from segfield.callbacks.agreement import Agreement
+
 
 @final
 class LastCheckpoint(Checkpoint):
@@ -25,7 +27,7 @@ class LastCheckpoint(Checkpoint):
     Args:
         path: of the checkpoint, inside the run folder; previous.ckpt stands beside it.
         every_n_steps: optimiser's steps between two checkpoints inside an epoch; None: no such.
-        every_n_minutes: minutes between two checkpoints inside an epoch; None: no such.
+        every_n_minutes: minutes between two checkpoints inside an epoch, by rank 0's clock; None: no such.
 
     Raises:
         ValueError: if a number is not positive.
@@ -44,17 +46,20 @@ class LastCheckpoint(Checkpoint):
         self.path, self.every_n_steps, self.every_n_minutes = path, every_n_steps, every_n_minutes
         self._saved_at = -1
         self._saved_when = 0.0  # on the monotonic clock, which no change of the time of day moves
+        self._asked = False  # the other ranks to save, and not saved since
+        self._agreement = Agreement()
 
     def save(self, trainer: pl.Trainer) -> None:
         """Save now. Call it in on_train_batch_start of the batch that opens a step, or in on_train_epoch_start."""
         if trainer.global_step not in (0, self._saved_at):
             former = str(Path(self.path).with_name("previous.ckpt"))
             trainer.save_checkpoint(self.path, storage_options={"former": former})
-            self._saved_at, self._saved_when = trainer.global_step, monotonic()
+            self._saved_at, self._saved_when, self._asked = trainer.global_step, monotonic(), False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock of every_n_minutes."""
-        self._saved_when = monotonic()
+        self._saved_when, self._asked = monotonic(), False
+        self._agreement.start(trainer)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save what the epoch before, its validation included, has left."""
@@ -66,9 +71,21 @@ class LastCheckpoint(Checkpoint):
         """Save every N steps or minutes, when the step before is over."""
         if batch_idx == 0 or batch_idx % trainer.accumulate_grad_batches:
             return
-        steps, minutes = self.every_n_steps, self.every_n_minutes
-        if (steps and trainer.global_step % steps == 0) or (minutes and monotonic() - self._saved_when >= 60 * minutes):
+        by_clock = self.every_n_minutes is not None and self._is_time(trainer)
+        if by_clock or (self.every_n_steps and trainer.global_step % self.every_n_steps == 0):
             self.save(trainer)
+
+    def _is_time(self, trainer: pl.Trainer) -> bool:
+        """Tell whether the minutes are over, on every rank at the same step."""
+        assert self.every_n_minutes is not None
+        over = monotonic() - self._saved_when >= 60 * self.every_n_minutes
+        asks = over and trainer.is_global_zero and not self._asked
+        self._asked = self._asked or asks
+        return self._agreement.largest(trainer, int(asks)) > 0
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Part from the other ranks."""
+        self._agreement.finish()
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]

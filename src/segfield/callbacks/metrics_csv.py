@@ -31,6 +31,8 @@ class MetricsCsv(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the header, or cut what lies beyond the checkpoint that the run goes on from; say what is missing."""
         self._names = [*pl_module.logged_names(), "lr", *TIMES]  # type: ignore[operator]  # PixelwiseTask's own
+        if not trainer.is_global_zero:
+            return
         rows = len(cut_rows(self.path, ["epoch", "step", *self._names], trainer.global_step))
         if rows < trainer.current_epoch:
             _log.warning("%s has %d rows for %d epochs that are over", self.path, rows, trainer.current_epoch)
@@ -47,7 +49,9 @@ class MetricsCsv(Callback):
             self._validation = {"epoch": trainer.current_epoch, "scores": self._scores(trainer, "val/")}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write the row."""
+        """Write the row, at rank 0; every rank has the same scores."""
+        if not trainer.is_global_zero:
+            return
         step = trainer.global_step - 1
         values = self._scores(trainer, "")
         values = {name: value for name, value in values.items() if not name.startswith("val/")}

@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM: save first, then leave with exit code 128 + signal (130, 143).
 
-Lightning's own handling exits with code 0 and saves nothing on SIGTERM.
+Lightning's own handling exits with code 0 and saves nothing on SIGTERM. Where several ranks train, all of them leave at
+the same step, whichever got the signal.
 """
 
 import logging
@@ -12,6 +13,7 @@ from typing import Any, final
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
+from segfield.callbacks.agreement import Agreement
 from segfield.callbacks.last_checkpoint import LastCheckpoint
 
 _log = logging.getLogger(__name__)
@@ -24,6 +26,7 @@ class SaveOnSignal(Callback):
     def __init__(self) -> None:
         self._received = 0
         self._trainer: pl.Trainer | None = None
+        self._agreement = Agreement()
         self._before: dict[int, Any] = {}
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -34,6 +37,7 @@ class SaveOnSignal(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Install the handlers, after Lightning's own."""
         self._trainer = trainer
+        self._agreement.start(trainer)
         for number in self._before:
             signal.signal(number, self._receive)
 
@@ -49,12 +53,19 @@ class SaveOnSignal(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Save and leave, where a step opens."""
-        if not self._received or batch_idx % trainer.accumulate_grad_batches:
+        if batch_idx % trainer.accumulate_grad_batches:
+            return
+        received = self._agreement.largest(trainer, self._received)
+        if not received:
             return
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, LastCheckpoint):
                 callback.save(trainer)
-        raise SystemExit(128 + self._received)
+        raise SystemExit(128 + received)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Part from the other ranks: a signal that comes now finds nothing left to save."""
+        self._agreement.finish()
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Give the handlers back that stood before."""

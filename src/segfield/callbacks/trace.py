@@ -19,7 +19,7 @@ class Trace(Callback):
     """Append epoch,step,loss: a row per optimiser step, the loss of its global batch as str(np.float32(x)).
 
     Losses stay on the device until a block is full, the epoch ends or a checkpoint is about to be written, so no
-    step waits for the device and no checkpoint is ahead of the file.
+    step waits for the device and no checkpoint is ahead of the file. The ranks' losses meet then too; rank 0 writes.
 
     Args:
         path: of the file, inside the run folder.
@@ -35,6 +35,8 @@ class Trace(Callback):
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Cut what lies beyond the checkpoint that the run goes on from; say what is missing before it."""
         self._step = trainer.global_step
+        if not trainer.is_global_zero:
+            return
         missing = sorted(set(range(self._step)) - set(cut_rows(self.path, ("epoch", "step", "loss"), self._step)))
         if missing:
             _log.warning(
@@ -53,24 +55,27 @@ class Trace(Callback):
             self._rows.append((trainer.current_epoch, self._step, loss if share == 1 else loss * share))
             self._step, self._parts = trainer.global_step, []
         if len(self._rows) >= self.block:
-            self._flush()
+            self._flush(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the rest of the epoch."""
-        self._flush()
+        self._flush(trainer)
 
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: Any) -> None:
         """Write before the checkpoint becomes visible."""
-        self._flush()
+        self._flush(trainer)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Write what there is."""
-        self._flush()
+        """Write what there is, unless that takes other ranks, which may be gone: it is computed again then."""
+        if trainer.world_size == 1:
+            self._flush(trainer)
 
-    def _flush(self) -> None:
+    def _flush(self, trainer: pl.Trainer) -> None:
         if not self._rows:
             return
-        losses = torch.stack([loss for _, _, loss in self._rows]).float().cpu().numpy()
-        rows = zip(self._rows, losses, strict=True)
-        append_lines(self.path, [f"{epoch},{step},{np.float32(loss)!s}" for (epoch, step, _), loss in rows])
+        of_rank = torch.stack([loss for _, _, loss in self._rows]).float()
+        losses = trainer.strategy.reduce(of_rank, reduce_op="mean")  # equal shares of each global batch
+        if trainer.is_global_zero:
+            rows = zip(self._rows, losses.cpu().numpy(), strict=True)
+            append_lines(self.path, [f"{epoch},{step},{np.float32(loss)!s}" for (epoch, step, _), loss in rows])
         self._rows = []

@@ -32,10 +32,11 @@ def main(arguments: list[str]) -> int:
         return 2
     stands = (folder / "config.yaml").exists()
     state = f"stands already, {shown(folder)['state']}: train.py goes on there" if stands else "can start"
+    test = f", {facts['test']:,} test samples" if facts["test"] else ""
     sys.stdout.write(
         f"this run {state}: {' '.join(['python train.py', *arguments])}\n"
         f"  {facts['parameters']:,} parameters\n"
-        f"  {facts['train']:,} training and {facts['val']:,} validation samples\n"
+        f"  {facts['train']:,} training and {facts['val']:,} validation samples{test}\n"
         f"  checkpoints of up to {facts['bytes'] / 1e6:,.1f} MB under {folder.parent}\n"
     )
     return 0

@@ -3,9 +3,10 @@
 import sys
 
 from segfield.run import resume
-from segfield.run.execute import attempt
+from segfield.run.execute import attempt, execute_rank
 from segfield.run.placement import share_cores
 from segfield.run.pool import follow_parent
+from segfield.run.ranks import is_rank
 from segfield.run.sweep import is_sweep
 
 USAGE = """usage: python -m segfield execute <run folder> [placement key=value ...]
@@ -23,6 +24,9 @@ def main(arguments: list[str]) -> int:
         (sys.stdout if arguments[:1] in (["-h"], ["--help"]) else sys.stderr).write(USAGE)
         return 0 if arguments[:1] in (["-h"], ["--help"]) else 2
     share_cores()
+    if is_rank():
+        execute_rank(arguments[0], arguments[1:])
+        return 0
     if is_sweep(arguments[0]):
         return resume.attempt(arguments[0], arguments[1:])
     return attempt(arguments[0], arguments[1:])

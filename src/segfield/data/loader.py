@@ -1,14 +1,46 @@
-"""Samples -> batches: the loader, its workers and what makes one batch of several samples.
+"""Arrays -> tensors -> batches: a sample's check, the loader, its workers, and what makes one batch of several samples.
 
 Not here: which samples make which batch (sampler.py).
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
+
+
+def tensors(
+    name: str, arrays: Mapping[str, np.ndarray], channels: int, size: Sequence[int] | None
+) -> dict[str, torch.Tensor]:
+    """Turn a sample's arrays into tensors, classes into int64.
+
+    Args:
+        name: of the sample, for messages.
+        arrays: as a data module reads them.
+        channels: C that the configuration says.
+        size: [H, W] that the configuration says; None: any.
+
+    Raises:
+        ValueError: if channels or sizes differ from what is configured.
+    """
+    image, target = arrays["image"], arrays["target"]
+    if image.shape[0] != channels:
+        raise ValueError(
+            f"{name} has {image.shape[0]} channels, data.in_channels is {channels}. "
+            f"Use data.in_channels={image.shape[0]}."
+        )
+    if image.shape[-2:] != target.shape[-2:] or (size and image.shape[-2:] != tuple(size)):
+        raise ValueError(
+            f"{name}: image {image.shape[-2:]} and target {target.shape[-2:]} must both have "
+            f"data.size={None if size is None else list(size)}."
+        )
+    found = {key: torch.from_numpy(np.require(array, requirements=["C", "W"])) for key, array in arrays.items()}
+    if not found["target"].is_floating_point():
+        found["target"] = found["target"].long()
+    return found
 
 
 class _Items(Dataset[dict[str, Any]]):

@@ -5,7 +5,6 @@ Not here: augmentation (augment.py, on the device), standardisation (task.py, af
 """
 
 import itertools
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,17 +17,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from segfield.data.fingerprint import Row, fingerprint
-from segfield.data.loader import load
+from segfield.data.loader import load, tensors
 from segfield.data.sampler import EpochBatches
-from segfield.data.splits import frozen_parts, keep_fraction, validation_groups
+from segfield.data.splits import frozen_parts, parts_of_groups
 
-log = logging.getLogger(__name__)
-
-_PLACES = {
-    "root": "",
-    "images": "images",
-    "masks": "masks",
-}  # fields that name folders -> how their files are told apart
+# Fields that name folders -> how their files are told apart.
+_PLACES = {"root": "", "images": "images", "masks": "masks"}
 
 
 class Sample(NamedTuple):
@@ -58,10 +52,11 @@ class PixelwiseData(pl.LightningDataModule, ABC):
         num_workers: processes that read; 0 reads in the training process.
         seed: orders the training part, with the epoch.
         split_seed: orders the groups; fixed, so that a sweep over `seed` keeps its split.
-        val_fraction: share of the groups that validates.
+        test_fraction: share of the groups that neither trains nor validates.
+        val_fraction: share of the other groups that validates.
         folds: K of K-fold cross-validation by group; replaces val_fraction.
         fold: which of the K folds validates.
-        sample_fraction: share of the groups to use at all.
+        sample_fraction: share of the groups without the test part's to use at all.
     """
 
     in_channels: int
@@ -73,10 +68,12 @@ class PixelwiseData(pl.LightningDataModule, ABC):
     num_workers: int = 0
     seed: int = 0
     split_seed: int = 0
+    test_fraction: float = 0.0
     val_fraction: float = 0.2
     folds: int | None = None
     fold: int | None = None
     sample_fraction: float = 1.0
+    predict_part: str | None = field(default=None, init=False)  # None: test where there is one, else val
     _samples: list[Sample] = field(default_factory=list, init=False)
     _parts: list[str] = field(default_factory=list, init=False)
     _kept: Sequence[tuple[str, str, str]] | None = field(default=None, init=False)
@@ -125,27 +122,22 @@ class PixelwiseData(pl.LightningDataModule, ABC):
         twice = sorted({a.id for a, b in itertools.pairwise(found) if a.id == b.id})
         if twice:
             raise ValueError(f"{len(twice)} sample ids stand twice, the first is {twice[0]!r}: ids must be unique.")
-        parts = self._split(found) if self._kept is None else self._frozen(found, self._kept)
+        groups = {sample.id: sample.group for sample in found}
+        parts = self._split(groups) if self._kept is None else frozen_parts(groups, self._kept)
         self._samples = [sample for sample in found if sample.id in parts]
         self._parts = [parts[sample.id] for sample in self._samples]
 
-    def _split(self, found: Sequence[Sample]) -> dict[str, str]:
-        kept = keep_fraction([sample.group for sample in found], self.sample_fraction, self.split_seed)
-        chosen = [sample for sample in found if sample.group in kept]
-        val = validation_groups(
-            [sample.group for sample in chosen],
+    def _split(self, groups: Mapping[str, str]) -> dict[str, str]:
+        parts = parts_of_groups(
+            list(groups.values()),
+            test_fraction=self.test_fraction,
+            sample_fraction=self.sample_fraction,
             val_fraction=self.val_fraction,
             folds=self.folds,
             fold=self.fold,
             seed=self.split_seed,
         )
-        return {sample.id: "val" if sample.group in val else "train" for sample in chosen}
-
-    def _frozen(self, found: Sequence[Sample], rows: Sequence[tuple[str, str, str]]) -> dict[str, str]:
-        parts = frozen_parts({sample.id: sample.group for sample in found}, rows)
-        if len(found) > len(parts):
-            log.info("%d samples are not in the split of this run: left out.", len(found) - len(parts))
-        return parts
+        return {id_: parts[group] for id_, group in groups.items() if group in parts}
 
     @final
     def keep_split(self, rows: Sequence[tuple[str, str, str]]) -> None:
@@ -177,7 +169,7 @@ class PixelwiseData(pl.LightningDataModule, ABC):
 
     @final
     def indices(self, part: str) -> list[int]:
-        """Return the indices of a part's samples: "train" or "val"."""
+        """Return the indices of a part's samples: "train", "val" or "test"."""
         return [index for index, name in enumerate(self._parts) if name == part]
 
     @final
@@ -191,22 +183,8 @@ class PixelwiseData(pl.LightningDataModule, ABC):
             ValueError: if channels or sizes differ from what is configured.
         """
         sample = self._samples[index]
-        arrays = self.read(sample)
-        image, target = arrays["image"], arrays["target"]
-        if image.shape[0] != self.in_channels:
-            raise ValueError(
-                f"{sample.id} has {image.shape[0]} channels, data.in_channels is {self.in_channels}. "
-                f"Use data.in_channels={image.shape[0]}."
-            )
-        if image.shape[-2:] != target.shape[-2:] or (self.size and image.shape[-2:] != tuple(self.size)):
-            raise ValueError(
-                f"{sample.id}: image {image.shape[-2:]} and target {target.shape[-2:]} must both have "
-                f"data.size={None if self.size is None else list(self.size)}."
-            )
-        tensors = {name: torch.from_numpy(np.require(array, requirements=["C", "W"])) for name, array in arrays.items()}
-        if not tensors["target"].is_floating_point():
-            tensors["target"] = tensors["target"].long()
-        return {**tensors, "id": sample.id, "group": sample.group, "index": index}
+        read = tensors(sample.id, self.read(sample), self.in_channels, self.size)
+        return {**read, "id": sample.id, "group": sample.group, "index": index}
 
     @final
     def start_at(self, epoch: int, batches: int) -> None:
@@ -223,22 +201,43 @@ class PixelwiseData(pl.LightningDataModule, ABC):
     @final
     def train_dataloader(self) -> "DataLoader[dict[str, Any]]":
         """Return the training part, in the order of (seed, epoch), from the position on."""
-        batches = self._batches("train")
+        batches = self._batches("train", self.batch_size, train=True)
         batches.start_at(*self._position)
         return load(self.item, batches, workers=self.num_workers, seed=self.seed)
 
     @final
     def val_dataloader(self) -> "DataLoader[dict[str, Any]]":
         """Return the validation part: every sample once, also on several ranks."""
-        return load(self.item, self._batches("val"), workers=self.num_workers, seed=self.seed)
+        return self._every_sample("val", self.batch_size)
 
-    def _batches(self, part: str) -> EpochBatches:
+    @final
+    def test_dataloader(self) -> "DataLoader[dict[str, Any]]":
+        """Return the test part: every sample once, also on several ranks.
+
+        Each is a batch of its own: in a larger one the last bits of its logits depend on how many others there are.
+        """
+        return self._every_sample("test", 1)
+
+    @final
+    def predict_dataloader(self) -> "DataLoader[dict[str, Any]]":
+        """Return `predict_part` as test_dataloader() does."""
+        return self._every_sample(self.predict_part or ("test" if self.indices("test") else "val"), 1)
+
+    def _every_sample(self, part: str, batch_size: int) -> "DataLoader[dict[str, Any]]":
+        if not self.indices(part):
+            raise ValueError(
+                f"This split has no part {part!r}, it has {', '.join(sorted(set(self._parts)))}. Use one of these; a "
+                "new run with data.test_fraction=0.2 has a test part."
+            )
+        return load(self.item, self._batches(part, batch_size, train=False), workers=self.num_workers, seed=self.seed)
+
+    def _batches(self, part: str, batch_size: int, *, train: bool) -> EpochBatches:
         trainer = self.trainer
         return EpochBatches(
             self.indices(part),
-            self.batch_size,
+            batch_size,
             seed=self.seed,
-            train=part == "train",
+            train=train,
             accumulate=1 if trainer is None else trainer.accumulate_grad_batches,
             rank=0 if trainer is None else trainer.global_rank,
             world=1 if trainer is None else trainer.world_size,

@@ -3,6 +3,7 @@
 No state to save: a run continues by naming the epoch and the number of global batches that are done.
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -15,7 +16,8 @@ class EpochBatches:
 
     Training: the epoch's order is cut in *global* batches (the last, short one is dropped), each global batch in
     accumulation x ranks equal slices. So the samples of an optimiser's step depend on neither. Evaluation: every
-    sample once, in order, rank r takes every world-th one; nothing is padded or repeated.
+    sample once, in order, rank r takes every world-th one; nothing is padded or repeated, and every rank has as many
+    batches as the others (one of them may have one less where a batch is one sample).
 
     Args:
         indices: of the part's samples.
@@ -27,7 +29,8 @@ class EpochBatches:
         world: number of processes.
 
     Raises:
-        ValueError: if the global batch cannot be shared out, or is larger than the training part.
+        ValueError: if the global batch cannot be shared out, or is larger than the training part, or if there are
+            fewer samples than ranks.
     """
 
     def __init__(
@@ -51,6 +54,11 @@ class EpochBatches:
                 f"The training part has {len(indices)} samples, fewer than data.batch_size={batch_size}: "
                 f"an epoch would have no step. Use data.batch_size={max(1, len(indices))} or less."
             )
+        if not train and 0 < len(indices) < world:
+            raise ValueError(
+                f"A part of {len(indices)} samples cannot be shared out over {world} devices: each needs one. "
+                f"Use trainer.devices={len(indices)}, or more data."
+            )
         self.indices = np.asarray(indices, dtype=np.int64)
         self.batch_size, self.seed, self.train = batch_size, seed, train
         self.accumulate, self.rank, self.world = accumulate, rank, world
@@ -72,8 +80,8 @@ class EpochBatches:
     def __len__(self) -> int:
         if self.train:
             return len(self.indices) // self.batch_size * self.accumulate
-        mine = len(range(self.rank, len(self.indices), self.world))
-        return -(-mine // self._evaluation_batch)
+        longest = -(-len(self.indices) // self.world)
+        return min(-(-longest // self._evaluation_batch), len(range(self.rank, len(self.indices), self.world)))
 
     @property
     def _evaluation_batch(self) -> int:
@@ -93,6 +101,8 @@ class EpochBatches:
 
     def _evaluation_batches(self) -> Iterator[list[int]]:
         mine = self.indices[self.rank :: self.world].tolist()
-        size = self._evaluation_batch
-        for start in range(0, len(mine), size):
-            yield mine[start : start + size]
+        count = len(self)
+        # Whole batches first; as many samples are kept back as batches are to come.
+        starts = [min(turn * self._evaluation_batch, len(mine) - (count - turn)) for turn in range(count)]
+        for start, end in itertools.pairwise([*starts, len(mine)]):
+            yield mine[start:end]

@@ -6,13 +6,71 @@ moves another group relative to the rest.
 """
 
 import hashlib
+import logging
 import math
 from collections.abc import Mapping, Sequence
+
+_log = logging.getLogger(__name__)
+
+PARTS = ("train", "val", "test")
 
 
 def shuffled_groups(groups: Sequence[str], seed: int) -> list[str]:
     """Return the distinct groups in the order of their hashes."""
     return sorted(set(groups), key=lambda group: (hashlib.sha256(f"{seed}:{group}".encode()).digest(), group))
+
+
+def parts_of_groups(
+    groups: Sequence[str],
+    *,
+    test_fraction: float,
+    sample_fraction: float,
+    val_fraction: float,
+    folds: int | None,
+    fold: int | None,
+    seed: int,
+) -> dict[str, str]:
+    """Give each group in use its part: "train", "val" or "test".
+
+    The test part is taken first, so it is the same for every fold, and every share of the samples.
+
+    Args:
+        groups: one name per sample; repeats allowed.
+        test_fraction: see held_out_groups; the rest is of the groups that it leaves.
+        sample_fraction: see keep_fraction.
+        val_fraction: see validation_groups, also for `folds` and `fold`.
+        folds: K.
+        fold: k.
+        seed: of the order of groups.
+
+    Raises:
+        ValueError: if there are too few groups, or the numbers do not describe a split.
+    """
+    test = held_out_groups(groups, test_fraction, seed)
+    kept = keep_fraction([group for group in groups if group not in test], sample_fraction, seed)
+    val = validation_groups(list(kept), val_fraction=val_fraction, folds=folds, fold=fold, seed=seed)
+    return dict.fromkeys(test, "test") | {group: "val" if group in val else "train" for group in kept}
+
+
+def held_out_groups(groups: Sequence[str], fraction: float, seed: int) -> set[str]:
+    """Choose the groups of the test part: the last ones of the hashed order, their share rounded, at least one.
+
+    Raises:
+        ValueError: if fraction is not in [0, 1), or leaves less than a group to train and one to validate.
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f"data.test_fraction is a share of the groups in [0, 1); got {fraction}. Use 0 for none.")
+    order = shuffled_groups(groups, seed)
+    if fraction == 0 or len(order) < 2:
+        return set()
+    count = max(round(fraction * len(order)), 1)
+    if len(order) - count < 2:
+        most = math.floor(100 * (len(order) - 2) / len(order)) / 100
+        raise ValueError(
+            f"data.test_fraction={fraction} takes {count} of {len(order)} groups; training and validation need 2 of "
+            f"them. Use data.test_fraction={most}, or add data of other groups."
+        )
+    return set(order[-count:])
 
 
 def keep_fraction(groups: Sequence[str], fraction: float, seed: int) -> set[str]:
@@ -75,12 +133,12 @@ def frozen_parts(found: Mapping[str, str], rows: Sequence[tuple[str, str, str]])
         Part by id, of the split's rows.
 
     Raises:
-        ValueError: if an id is gone, has another group, or stands twice, or a part is neither train nor val.
+        ValueError: if an id is gone, has another group, or stands twice, or a part is none of PARTS.
     """
     parts = {id_: part for id_, _, part in rows}
-    unknown = sorted({part for *_, part in rows} - {"train", "val"})
+    unknown = sorted({part for *_, part in rows} - set(PARTS))
     if unknown or len(parts) < len(rows):
-        what = f"the part {unknown[0]!r}, expected train or val" if unknown else "an id twice"
+        what = f"the part {unknown[0]!r}, expected {', '.join(PARTS)}" if unknown else "an id twice"
         raise ValueError(f"The split of this run has {what}. Restore its splits.csv from a copy of the run.")
     gone = [id_ for id_ in parts if id_ not in found]
     moved = [f"{id_} ({group}, now {found[id_]})" for id_, group, _ in rows if found.get(id_, group) != group]
@@ -94,4 +152,6 @@ def frozen_parts(found: Mapping[str, str], rows: Sequence[tuple[str, str, str]])
             f"The data is not what this run began with: {'; '.join(problems)}. Give the data of the beginning back "
             "(data.root=<folder> names another place), or start a new run."
         )
+    if len(found) > len(parts):
+        _log.info("%d samples are not in the split of this run: left out.", len(found) - len(parts))
     return parts

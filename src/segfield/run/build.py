@@ -5,6 +5,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
+from segfield.run.ranks import gpus, is_rank, local_ranks, settings
 from segfield.run.whitelist import allowed
 
 PARTS = ("data", "model", "loss", "metrics", "optimizer", "scheduler", "augmentation")  # what a task is made of
@@ -48,17 +49,6 @@ def instantiate(node: dict[str, Any], **overrides: Any) -> Any:
         ) from error
 
 
-def one_device(trainer: dict[str, Any]) -> str:
-    """Say what is wrong with the number of devices; nothing where it is one."""
-    devices, nodes = trainer.get("devices"), trainer.get("num_nodes", 1)
-    if devices == 1 and nodes == 1:
-        return ""
-    return (  # Lightning would start this script again for each device
-        f"trainer.devices={devices} trainer.num_nodes={nodes}: a run has one device so far. Use trainer.devices=1, "
-        "and data.batch_size with trainer.accumulate_grad_batches for a large batch."
-    )
-
-
 def part(config: dict[str, Any], name: str) -> Any:
     """Instantiate one of PARTS; None where the config leaves it out.
 
@@ -85,12 +75,10 @@ def build(config: dict[str, Any]) -> Run:
     The seed is set first, so the initial weights are a function of it.
 
     Raises:
-        ValueError: if a target or its arguments are refused, or more than one device is asked for.
+        ValueError: if a target or its arguments are refused.
     """
     import pytorch_lightning as pl
 
-    if error := one_device(config["trainer"]):
-        raise ValueError(error)
     pl.seed_everything(config["seed"], verbose=False)
     parts = {name: part(config, name) for name in PARTS}
     callbacks = [instantiate(node) for node in (config.get("callbacks") or {}).values() if node]
@@ -122,14 +110,42 @@ def build_trainer(config: dict[str, Any], callbacks: list[Any], purge_step: int 
     if deterministic is None:
         deterministic = _deterministic(config["trainer"]["accelerator"])
     deterministic_mode.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time, changes no bit
-    given: dict[str, Any] = {"deterministic": deterministic}
+    given: dict[str, Any] = {"deterministic": deterministic, **_processes(config)}
     if not config["trainer"].get("profiler"):
         given["profiler"] = Unprofiled()
     trainer = instantiate(config["trainer"], _partial_=True)
     bar = any(isinstance(callback, ProgressBar) for callback in callbacks)
-    return trainer(
-        **given, callbacks=callbacks, logger=loggers or False, plugins=[WholeCheckpointIO()], enable_progress_bar=bar
-    )
+    plugins = [WholeCheckpointIO(), given.pop("environment")]
+    return trainer(**given, callbacks=callbacks, logger=loggers or False, plugins=plugins, enable_progress_bar=bar)
+
+
+def _processes(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what the Trainer is told of this process and the others, named so that Lightning need not guess.
+
+    Without an environment of ours it would find SLURM's variables, and start or await processes by itself.
+    """
+    from datetime import timedelta
+
+    from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+    from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+    from pytorch_lightning.strategies import DDPStrategy, FSDPStrategy
+
+    if not is_rank():
+        alone = {"devices": 1, "num_nodes": 1, "strategy": "auto", "sync_batchnorm": False}
+        return {**alone, "environment": LightningEnvironment()}
+    trainer = config["trainer"]
+    on_gpus, limit = gpus(trainer) > 0, timedelta(seconds=10 * settings(config).timeout)
+    if trainer["strategy"] == "fsdp":
+        strategy: Any = FSDPStrategy(timeout=limit)
+    else:
+        strategy = DDPStrategy(process_group_backend=None if on_gpus else "gloo", timeout=limit)
+    synchronised = trainer.get("sync_batchnorm")
+    return {
+        "devices": local_ranks(trainer),
+        "strategy": strategy,
+        "sync_batchnorm": on_gpus if synchronised is None else synchronised,
+        "environment": TorchElasticEnvironment(),
+    }
 
 
 def _deterministic(accelerator: str) -> bool | str:

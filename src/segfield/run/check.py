@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
-from segfield.run.build import one_device
 from segfield.run.freeze import NEEDED, OPTIONAL, SEVERAL
 from segfield.run.inside import nodes, paths_outside
 from segfield.run.placement import leaves, located
+from segfield.run.ranks import STRATEGIES, is_free, is_rank, taken
 from segfield.run.signature import near, shown
 from segfield.run.whitelist import refused
 
@@ -23,6 +23,7 @@ ELSEWHERE = "Choose another place with SEGFIELD_OUTPUTS=<folder> or hydra.run.di
 _WHOLE: tuple[tuple[str, int, int | None, str, int], ...] = (
     ("seed", 0, 2**32 - 1, "a whole number", 0),
     ("threads", 1, None, "a number of processor cores", 1),
+    ("trainer.num_nodes", 1, None, "a number of machines", 1),
     ("trainer.max_epochs", 1, None, "a number of epochs", 10),
     ("trainer.accumulate_grad_batches", 1, None, "a number of slices", 1),
     ("trainer.check_val_every_n_epoch", 1, None, "a number of epochs", 1),
@@ -31,7 +32,7 @@ _WHOLE: tuple[tuple[str, int, int | None, str, int], ...] = (
     ("data.batch_size", 1, None, "a number of samples", 4),
     ("data.num_workers", 0, None, "a number of processes", 0),
 )
-_MAY_LACK = ("trainer.accumulate_grad_batches", "data.batch_size", "data.num_workers")
+_MAY_LACK = ("trainer.num_nodes", "trainer.accumulate_grad_batches", "data.batch_size", "data.num_workers")
 _MAY_BE_NULL = ("trainer.check_val_every_n_epoch", "trainer.log_every_n_steps", "trainer.num_sanity_val_steps")
 # Values of the trainer that Lightning would take and a run would ignore or break on; what to do instead.
 _REFUSED = {
@@ -129,6 +130,7 @@ def _without_torch(
     yield from _groups(config)
     yield from _numbers(config)
     yield from _trainer(config.get("trainer"))
+    yield from _port(config)
     existing = standing(folder)
     if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
         why = "cannot be written to" if existing.is_dir() else "is a file"
@@ -183,9 +185,7 @@ def _trainer(trainer: Any) -> Iterator[tuple[str, str]]:
     """Judge values that Lightning would take, and we do not."""
     if not isinstance(trainer, dict):
         return
-    devices = one_device(trainer)
-    if devices and "???" not in (trainer.get("devices"), trainer.get("num_nodes")):
-        yield "trainer.devices", devices
+    yield from _devices(trainer)
     if trainer.get("max_steps") not in (None, -1, "???"):
         text = f"trainer.max_steps={shown(trainer['max_steps'])}: such a run is not continued exactly."
         yield "trainer.max_steps", f"{text} Use trainer.max_epochs and trainer.limit_train_batches."
@@ -200,6 +200,22 @@ def _trainer(trainer: Any) -> Iterator[tuple[str, str]]:
         if trainer.get(name):
             yield f"trainer.{name}", f"trainer.{name}={shown(trainer[name])} {why}."
     yield from _validation(trainer)
+
+
+def _devices(trainer: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    devices, strategy = trainer.get("devices"), trainer.get("strategy", "auto")
+    if devices not in ("auto", "???") and not (type(devices) is int and (devices > 0 or devices == -1)):
+        text = f"trainer.devices={shown(devices)} must be a number of devices of one machine, or auto"
+        yield "trainer.devices", f"{text}; which ones says CUDA_VISIBLE_DEVICES=0,1. Use trainer.devices=1."
+    if strategy not in (*STRATEGIES, "???"):
+        text = f"trainer.strategy={shown(strategy)} is none of {', '.join(STRATEGIES)}"
+        yield "trainer.strategy", f"{text}, which start their processes here. Use trainer.strategy=ddp."
+
+
+def _port(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    port = (config.get("ranks") or {}).get("port")
+    if type(port) is int and 0 < port < 2**16 and not is_rank() and not is_free(port):
+        yield "ranks.port", taken(port)
 
 
 def _validation(trainer: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -50,6 +50,12 @@ def hold_data(data: "PixelwiseData", entries: list[dict[str, Any]]) -> None:
         )
 
 
+def share_data(data: "PixelwiseData") -> None:
+    """List the data with the split that another rank has held it to."""
+    data.keep_split(_rows())
+    data.setup()
+
+
 def _rows() -> list[tuple[str, str, str]]:
     with SPLITS.open(newline="") as file:
         header, *rows = [tuple(row) for row in csv.reader(file)] or [()]

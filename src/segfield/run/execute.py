@@ -1,20 +1,26 @@
-"""execute(folder): the only code that trains. It reads the run folder and nothing else."""
+"""execute(folder): the only code that trains. It reads the run folder and nothing else.
+
+With one device it trains in this process; with several it is the launcher: it holds the lock, starts the ranks, waits
+and writes how they ended. execute_rank is what each of them does.
+"""
 
 import contextlib
 import logging
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from segfield.files import clear_temporaries
-from segfield.run import environment
+from segfield.run import rank, ranks
+from segfield.run.fit import fit
 from segfield.run.freeze import load
 from segfield.run.inside import apart, paths_outside
 from segfield.run.interrupt import terminable, undisturbed
 from segfield.run.lock import LockedError, alive, locked
-from segfield.run.log import logged, quiet_lightning
+from segfield.run.log import logged
 from segfield.run.placement import located, override
+from segfield.run.rank import Peers
 from segfield.run.status import Status, read_status
 
 _log = logging.getLogger(__name__)
@@ -33,42 +39,104 @@ def execute(folder: str | Path, placement: Sequence[str] = ()) -> dict[str, Any]
     Raises:
         FileNotFoundError: if there is no frozen config.
         LockedError: if a live process executes the folder.
-        ValueError: if a key is no placement key, or a path leads out of the folder.
+        ValueError: if a key is no placement key, a path leads out of the folder, or the run wants several nodes.
         SystemExit: 130 or 143 after SIGINT or SIGTERM, with last.ckpt saved.
         Exception: whatever ended the run; status.json then says "failed" and why, log.txt holds the traceback.
     """
     folder = Path(folder).absolute()
-    config = _frozen(folder, placement)
+    config = frozen(folder, placement)
+    ranks.refuse_several_nodes(folder, config["trainer"])
     with apart(folder), locked(folder), contextlib.chdir(folder), logged("log.txt"), terminable():
-        before = read_status(folder)
-        if before["state"] == "finished":
-            _log.info("%s is finished already; nothing to do", folder)
-            return before
-        status = Status(folder)
-        if before["state"] == "running":
-            _log.info("an earlier execution was killed at step %s or later", before.get("step", 0))
-        try:
-            _fit(config, status)
-        except (KeyboardInterrupt, SystemExit) as stop:
-            # Before the first step Lightning turns Ctrl-C into exit code 1.
-            code = stop.code if isinstance(stop, SystemExit) and stop.code in (130, 143) else 130
-            assert isinstance(code, int)
-            with undisturbed(), contextlib.suppress(OSError):  # a full disk must not hide the code
-                status.update(state="interrupted", reason=f"signal {code - 128}")
-            _log.info("interrupted; continue with: python -m segfield execute %s", folder)
-            raise SystemExit(code) from stop
-        except BaseException as error:
-            with undisturbed(), contextlib.suppress(OSError):  # a full disk must not hide why
-                status.update(state="failed", reason=reason(error))
-                _log.debug("failed", exc_info=True)  # to log.txt alone
-            raise
-        with undisturbed():
-            status.update(state="finished", reason=None)
-        _log.info("finished: %s", folder)
+        if not _has_ended(folder):
+            status = Status(folder)
+            with _concluded(folder, status):
+                if ranks.wanted(config["trainer"]):
+                    ranks.launch(folder, placement, config)
+                else:
+                    fit(config, status, Peers())
     return read_status(folder)
 
 
-def _frozen(folder: str | Path, placement: Sequence[str]) -> dict[str, Any]:
+def _has_ended(folder: Path) -> bool:
+    before = read_status(folder)
+    if before["state"] == "finished":
+        _log.info("%s is finished already; nothing to do", folder)
+    elif before["state"] == "running":
+        _log.info("an earlier execution was killed at step %s or later", before.get("step", 0))
+    return bool(before["state"] == "finished")
+
+
+@contextlib.contextmanager
+def _concluded(folder: Path, status: Status) -> Iterator[None]:
+    """Write how an execution ended, in the folder that it works in."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit) as stop:
+        # Before the first step Lightning turns Ctrl-C into exit code 1.
+        code = stop.code if isinstance(stop, SystemExit) and stop.code in (130, 143) else 130
+        assert isinstance(code, int)
+        with undisturbed(), contextlib.suppress(OSError):  # a full disk must not hide the code
+            status.update(state="interrupted", reason=f"signal {code - 128}")
+        _log.info("interrupted; continue with: python -m segfield execute %s", folder)
+        raise SystemExit(code) from stop
+    except BaseException as error:
+        with undisturbed(), contextlib.suppress(OSError):  # a full disk must not hide why
+            status.update(state="failed", reason=reason(error))
+            _log.debug("failed", exc_info=True)  # to log.txt alone
+        raise
+    with undisturbed():
+        status.update(state="finished", reason=None)
+    _log.info("finished: %s", folder)
+
+
+def execute_rank(folder: str | Path, placement: Sequence[str] = ()) -> None:
+    """Do the part of one rank in the execution of a run folder.
+
+    Where the user has started torchrun, rank 0 checks, takes the lock and writes how the run ended; else its launcher
+    does.
+
+    Raises:
+        SystemExit: with exit code 0 where the run has come to an end; after an error the process is left at once.
+    """
+    folder = Path(folder).absolute()
+    try:
+        rank.begin(folder)
+        config = frozen(folder, placement)
+        rank.fits(config)
+        first, launched = rank.number() == 0, ranks.LAUNCHER in os.environ
+        said = logged(folder / rank.log_of(rank.number()), shown=first)
+        lock = locked(folder) if first and not launched else contextlib.nullcontext()
+        with apart(folder), lock, contextlib.chdir(folder), said, terminable():
+            # Before the ranks meet: metrics that are tried out alone would wait for them.
+            start = launched or not first or _may_start(config, folder)
+            with rank.group(config) as peers:
+                if peers.once(lambda: start):
+                    status = Status(folder) if first else None
+                    with _concluded(folder, status) if status and not launched else contextlib.nullcontext():
+                        fit(config, status, peers)
+    except SystemExit as stop:
+        rank.leave(stop, f"exit code {stop.code}", stop.code if isinstance(stop.code, int) else 1)
+    except BaseException as error:
+        _log.debug("failed", exc_info=True)
+        rank.leave(error, reason(error))
+
+
+def _may_start(config: dict[str, Any], folder: Path) -> bool:
+    """Tell whether there is something to do.
+
+    Raises:
+        ValueError: if the check finds what keeps the run from starting.
+    """
+    from segfield.run.check import CheckError, problems
+
+    if _has_ended(folder):
+        return False
+    if errors := list(problems(config, folder)):
+        raise CheckError(errors)
+    return True
+
+
+def frozen(folder: str | Path, placement: Sequence[str]) -> dict[str, Any]:
     """Read the frozen config and place it, and refuse what leads out of its folder."""
     config = located(override(load(folder), placement))
     outside = paths_outside(config)
@@ -100,7 +168,8 @@ def attempt(folder: str | Path, placement: Sequence[str] = (), *, checked: bool 
 
     folder = Path(folder).absolute()
     try:
-        config = _frozen(folder, placement)  # what execute does first: a wrong call starts nothing
+        config = frozen(folder, placement)  # what execute does first: a wrong call starts nothing
+        ranks.refuse_several_nodes(folder, config["trainer"])
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -116,34 +185,3 @@ def attempt(folder: str | Path, placement: Sequence[str] = (), *, checked: bool 
         sys.stderr.write(f"{reason(error)}\nThe run has failed; see {folder / 'log.txt'}\n")
         return 1
     return 0
-
-
-def _fit(config: dict[str, Any], status: Status) -> None:
-    import torch
-
-    from segfield.run.build import build, build_trainer
-    from segfield.run.checkpoints import starting_point
-    from segfield.run.data import hold_data
-    from segfield.run.progress import Progress
-    from segfield.run.weights import write_digests
-
-    quiet_lightning()
-    torch.set_num_threads(config["threads"])
-    clear_temporaries("checkpoints")
-    clear_temporaries(".")
-    run = build(config)
-    hold_data(run.data, environment.own_entries())
-    start = starting_point(run.task)
-    step = start.step if start else 0
-    if start:
-        _log.info("continuing from step %d", step)
-    environment.record(config, step)
-    status.update(state="running", reason=None, step=step)
-    purge = step if status.started_before else None
-    trainer = build_trainer(config, [*run.callbacks, Progress(status)], purge)
-    parameters = sum(parameter.numel() for parameter in run.task.parameters())
-    train, val = len(run.data.indices("train")), len(run.data.indices("val"))
-    _log.info("%s parameters, %d training and %d validation samples", f"{parameters:,}", train, val)
-    trainer.fit(run.task, datamodule=run.data, ckpt_path=start.path if start else None, weights_only=True)
-    write_digests(trainer, Path("checkpoints/best.ckpt"))
-    clear_temporaries("checkpoints")

@@ -12,6 +12,7 @@ _SILENCED = (
     ".*You have overridden `on_after_batch_transfer` in `LightningModule`.*",  # on purpose, see task.py
     ".*Checkpoint directory .* exists and is not empty.*",  # a run that goes on in its own folder
     ".*your dataloader is not resumable.*",  # the batch sampler starts at the checkpoint's position
+    ".*custom batch sampler `EpochBatches` for prediction.*",  # it gives every sample, and each once
     ".*smaller than the logging interval.*",  # an epoch's scores are logged whatever the interval
     ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning 2.6.6 with torch 2.15, in every batch transfer
 )
@@ -34,8 +35,8 @@ def quiet_lightning() -> None:
 
 
 @contextlib.contextmanager
-def logged(path: str | Path) -> Iterator[None]:
-    """Send the library's log and warnings to a file, with times, and to the terminal."""
+def logged(path: str | Path, *, shown: bool = True) -> Iterator[None]:
+    """Send the library's log and warnings to a file, with times, and to the terminal where they are to be shown."""
     logger = logging.getLogger("segfield")
     file = logging.FileHandler(path, encoding="utf-8")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -44,7 +45,7 @@ def logged(path: str | Path) -> Iterator[None]:
     terminal.setLevel(logging.INFO)
     logger.setLevel(logging.DEBUG)
     loggers = (logger, logging.getLogger("py.warnings"))
-    handlers = (file, terminal)
+    handlers: tuple[logging.Handler, ...] = (file, terminal) if shown else (file,)
     for handler in handlers:
         for source in loggers:
             source.addHandler(handler)

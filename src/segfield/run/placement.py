@@ -24,6 +24,9 @@ KEYS = (
     "trainer.devices",
     "trainer.num_nodes",
     "trainer.strategy",
+    "ranks.max_restarts",
+    "ranks.timeout",
+    "ranks.port",
     "threads",
 )
 # What null means at execution, beside data.root and threads (the cores given): files under experiments/ hold null.
@@ -33,6 +36,8 @@ _HERE = {
     "trainer.devices": 1,
     "trainer.num_nodes": 1,
     "trainer.strategy": "auto",
+    "ranks.max_restarts": 3,
+    "ranks.timeout": 300.0,
 }
 FOLDERS = ("data.root", "data.images", "data.masks", "data.cache_dir")
 PROJECT = Path(__file__).resolve().parents[3]
@@ -166,8 +171,9 @@ def placed(config: dict[str, Any]) -> dict[str, Any]:
     config = copy.deepcopy(config)
     for key, value in _HERE.items():
         group, name = key.split(".")
-        if name in config[group] and config[group][name] is None:
-            config[group][name] = value
+        node = config.get(group) or {}  # a run may be older than ranks
+        if name in node and node[name] is None:
+            node[name] = value
     if config.get("threads") is None:
         config["threads"] = cores()
     return config

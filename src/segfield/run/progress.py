@@ -11,7 +11,7 @@ from segfield.run.status import Status
 
 @final
 class Progress(Callback):
-    """Write epoch, step and best score at every epoch's end.
+    """Write epoch, step and best score at every epoch's end; rank 0 has it.
 
     Args:
         status: of this execution.

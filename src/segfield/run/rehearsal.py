@@ -10,6 +10,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torchmetrics import MetricCollection
 
 from segfield.callbacks.plateau import Plateau
@@ -18,8 +19,9 @@ from segfield.run.build import GIVEN, PARTS, assemble, build_trainer, instantiat
 from segfield.run.check import standing
 from segfield.run.inside import nodes
 from segfield.run.log import quiet_lightning
+from segfield.run.ranks import Ranks, world_size
 from segfield.run.signature import mismatches, misplaced
-from segfield.run.trial import Errors, try_batches, try_data, try_network, try_schedule, try_scores
+from segfield.run.trial import Errors, try_batches, try_data, try_devices, try_network, try_schedule, try_scores
 from segfield.run.whitelist import allowed
 from segfield.task import PixelwiseTask
 
@@ -37,6 +39,7 @@ _KINDS = {
     "trainer": pl.Trainer,
     "callbacks": pl.Callback,
     "logger": pl.loggers.Logger,
+    "ranks": Ranks,
 }
 _PARTIAL = ("optimizer", "scheduler")  # wait for the weights
 
@@ -48,7 +51,7 @@ class Rehearsal:
         config: resolved and placed.
         folder: where the run would stand.
         wrong: keys that are refused already; the groups that they belong to are not built.
-        facts: takes parameters, train and val [samples], bytes [of the checkpoints].
+        facts: takes parameters, train, val and test [samples], bytes [of the checkpoints].
     """
 
     def __init__(self, config: dict[str, Any], folder: Path, wrong: set[str], facts: dict[str, Any]) -> None:
@@ -59,6 +62,7 @@ class Rehearsal:
         self._task: Any = None
         self._trainer: pl.Trainer | None = None
         self._item: dict[str, Any] | None = None
+        self._world = 1  # number of ranks
 
     def problems(self) -> Iterator[str]:
         """Yield each error when it is found."""
@@ -73,6 +77,7 @@ class Rehearsal:
             self._parts,
             self._whole,
             self._monitors,
+            self._processes,
             self._data,
             self._schedule,
             self._network,
@@ -101,8 +106,8 @@ class Rehearsal:
 
     def _parts(self) -> None:
         """Instantiate each part, callback and logger by itself."""
-        for name in PARTS:
-            if name not in self._refused:
+        for name in (*PARTS, "ranks"):
+            if name not in self._refused and (name in PARTS or self._config.get(name)):
                 self._make(name, name, lambda name=name: part(self._config, name))
         for group in ("callbacks", "logger"):
             if group not in self._refused:
@@ -135,7 +140,8 @@ class Rehearsal:
             }
             before = len(self._errors)
             with self._errors.trying("trainer"):
-                self._trainer = build_trainer({**self._config, "logger": loggers}, self._of("callbacks"), None)
+                alone = {**self._config, "logger": loggers}
+                self._trainer = build_trainer(alone, self._of("callbacks"), None)
             if len(self._errors) > before and re.search("accelerator|backend", self._errors[-1], re.IGNORECASE):
                 self._errors[-1] += " Use trainer.accelerator=cpu."
 
@@ -176,15 +182,26 @@ class Rehearsal:
             at_end = self._trainer.val_check_interval == 1.0 and self._trainer.check_val_every_n_epoch == 1
         return at_end is False
 
+    def _processes(self) -> None:
+        """Compare the devices that the run wants with those that are here, and what it wants of them."""
+        if "trainer" in self._refused:
+            return
+        model = self._made.get("model")
+        has_batch_norm = any(isinstance(module, _BatchNorm) for module in model.modules()) if model else False
+        before = len(self._errors)
+        self._errors += try_devices(self._config["trainer"], has_batch_norm)
+        if len(self._errors) == before:
+            self._world = world_size(self._config["trainer"])
+
     def _data(self) -> None:
         if data := self._made.get("data"):
-            self._item = try_data(data, self._accumulate(), self._errors)
-            self._facts |= {part: len(data.indices(part)) for part in ("train", "val")}
+            self._item = try_data(data, self._accumulate(), self._world, self._errors)
+            self._facts |= {part: len(data.indices(part)) for part in ("train", "val", "test")}
         if self._item and self._trainer and self._slices() == 0:
             limit = self._trainer.limit_train_batches
             self._errors.append(f"trainer.limit_train_batches={limit} is less than one batch of this data. Use 1.0.")
         elif self._item and self._trainer:
-            try_batches(self._trainer, self._made["data"], self._slices(), self._errors)
+            try_batches(self._trainer, self._made["data"], self._slices(), self._world, self._errors)
 
     def _slices(self) -> int:
         """Return how many batches of an epoch the trainer takes, slices of the global one."""
@@ -213,7 +230,7 @@ class Rehearsal:
         if self._item is None or "model" not in self._made:
             return
         data = self._made["data"]
-        slices = max(1, data.batch_size // self._accumulate())
+        slices = max(1, data.batch_size // (self._accumulate() * self._world))
         logits = try_network(self._made["model"], data, self._item["image"], slices, self._errors)
         if logits is not None and self._task is not None:
             try_scores(self._task, self._item, logits, self._errors)

@@ -51,19 +51,13 @@ class Shares:
         self._slots = slots
         wanted = {self._wanted(*pair) for pair in devices} if slots > 1 else {0}
         self._gpus = visible_gpus() if wanted != {0} else []
-        self._most = max((count for count in wanted if isinstance(count, int)), default=0)
-        self._lists = sorted(count for count in wanted if isinstance(count, str))
+        self._most = max(wanted, default=0)
 
     def problems(self) -> Iterator[str]:
         """Yield why the jobs cannot run at once."""
         here = len(self._gpus)
         if not here:
             return
-        for devices in self._lists:
-            yield (
-                f"trainer.devices={devices} names GPUs, but with hydra.launcher.jobs={self._slots} each job sees its "
-                "own share alone, counted from 0. Use a number, trainer.devices=1, or hydra.launcher.jobs=1."
-            )
         each = max(self._most, 1)
         if each * self._slots > here:
             fits = here // each
@@ -83,18 +77,16 @@ class Shares:
     def environment(self, slot: int, accelerator: Any, devices: Any) -> Mapping[str, str]:
         """Return which GPUs the job in a slot sees."""
         wanted = self._wanted(accelerator, devices)
-        if not self._gpus or not isinstance(wanted, int) or not wanted:
+        if not self._gpus or not wanted:
             return {}
         share = len(self._gpus) // self._slots
         own = self._gpus[slot * share : (slot + 1) * share]
         return {_VISIBLE: ",".join(own[:wanted] if wanted > 0 else own)}
 
-    def _wanted(self, accelerator: Any, devices: Any) -> int | str:
-        """Return how many GPUs a job takes where there are some, -1 for its whole share; a list as it is typed."""
+    def _wanted(self, accelerator: Any, devices: Any) -> int:
+        """Return how many GPUs a job takes where there are some, -1 for its whole share; check knows no list."""
         if accelerator not in _ON_GPUS:
             return 0
         if devices in _ALL:
             return -1
-        if isinstance(devices, int) or (isinstance(devices, str) and devices.isdecimal()):
-            return int(devices)
-        return str(devices).replace(" ", "")
+        return int(devices) if str(devices).isdecimal() else 0

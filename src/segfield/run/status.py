@@ -83,8 +83,14 @@ class Status:
         self._start = time.monotonic()
 
     def update(self, **changes: Any) -> None:
-        """Write the changed entries; seconds count all executions of the run together, peak memory [MB] this one."""
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+        """Write the changed entries, beside those that another process of this execution has written since.
+
+        Seconds count all executions of the run together, peak memory [MB] is that of this one's largest process.
+        """
+        of = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+        peak = max(resource.getrusage(who).ru_maxrss for who in of) / (1e6 if sys.platform == "darwin" else 1e3)
         seconds = self._before + time.monotonic() - self._start
+        if (found := read_status(self._path.parent))["state"] != "unknown":
+            self._content |= found
         self._content |= {**changes, "seconds": round(seconds, 1), "peak_memory_mb": round(peak), **_gpu_memory()}
         write_text(self._path, json.dumps(self._content, indent=2) + "\n")

@@ -6,6 +6,7 @@ often as the run will. Nothing is written.
 
 import contextlib
 import copy
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,8 +18,10 @@ from torch import Tensor, nn
 from segfield.data.loader import collate
 from segfield.data.module import PixelwiseData
 from segfield.data.sampler import EpochBatches
+from segfield.run.ranks import gpus, local_ranks, wanted
 from segfield.spatial import centre_crop
 
+_RANKS_A_CORE = 2  # on a CPU; more is a slip of the finger
 _STEPS = 1000  # of a scheduler, one by one; of more the last alone
 
 
@@ -38,35 +41,66 @@ class Errors(list[str]):
             self.append(text if names_its_key else f"{what}: {text or type(error).__name__}")
 
 
-def try_data(data: PixelwiseData, accumulate: int, errors: Errors) -> dict[str, Any] | None:
+def try_devices(trainer: dict[str, Any], has_batch_norm: bool) -> Iterator[str]:
+    """Yield what the devices of this machine are too few or too simple for."""
+    here, devices = gpus(trainer), local_ranks(trainer)
+    cores = os.cpu_count() or 1
+    if here and devices > here:
+        yield (
+            f"trainer.devices={devices}, and {here} GPUs are here (CUDA_VISIBLE_DEVICES counts). "
+            f"Use trainer.devices={here}."
+        )
+    if not here and devices > _RANKS_A_CORE * cores:
+        yield (
+            f"trainer.devices={devices} processes on {cores} processor cores would only wait for one another. "
+            f"Use trainer.devices={cores} or less."
+        )
+    if not here and trainer.get("strategy") == "fsdp":
+        yield "trainer.strategy=fsdp shares weights out over GPUs, and there is none. Use trainer=ddp."
+    if not here and wanted(trainer) and trainer.get("sync_batchnorm") and has_batch_norm:
+        yield (
+            "trainer.sync_batchnorm=true: torch synchronises batch norm on GPUs only, and these ranks are on a CPU. "
+            "Use model.norm=group, whose scores do not depend on the number of ranks, or ~trainer.sync_batchnorm."
+        )
+
+
+def try_data(data: PixelwiseData, accumulate: int, world: int, errors: Errors) -> dict[str, Any] | None:
     """List and split the data, share out its batch, and read one sample of each part; return one of them."""
     item = None
     with errors.trying("data"):
-        EpochBatches(range(data.batch_size), data.batch_size, accumulate=accumulate)
+        EpochBatches(range(data.batch_size), data.batch_size, accumulate=accumulate, world=world)
     before = len(errors)
     with errors.trying("data"):
         data.setup()
-        for part in ("val", "train"):
-            if not data.indices(part):
+        for part in ("test", "val", "train"):
+            if data.indices(part):
+                item = data.item(data.indices(part)[0])
+            elif part != "test":
                 raise ValueError(f"The {part} part has no sample. Give more data, or another data.val_fraction.")
-            item = data.item(data.indices(part)[0])
     with errors.trying("data"):
-        if before == len(errors) and data.batch_size % accumulate == 0:
-            EpochBatches(data.indices("train"), data.batch_size, accumulate=accumulate)
+        if before == len(errors) and data.batch_size % (accumulate * world) == 0:
+            EpochBatches(data.indices("train"), data.batch_size, accumulate=accumulate, world=world)
+        if 0 < len(data.indices("val")) < world:
+            raise ValueError(
+                f"The val part has {len(data.indices('val'))} samples for {world} ranks: one would have nothing to "
+                f"score. Use trainer.devices={len(data.indices('val'))} or less, or another data.val_fraction."
+            )
     return item
 
 
-def try_batches(trainer: pl.Trainer, data: PixelwiseData, slices: int, errors: Errors) -> None:
+def try_batches(trainer: pl.Trainer, data: PixelwiseData, slices: int, world: int, errors: Errors) -> None:
     """Find out whether the trainer ever validates, and only between two steps of the optimiser.
 
     Args:
         trainer: with its limits.
         data: set up.
         slices: that an epoch trains.
+        world: number of ranks.
         errors: takes what is wrong.
     """
     accumulate, limit = trainer.accumulate_grad_batches, trainer.limit_val_batches
-    batches = len(EpochBatches(data.indices("val"), data.batch_size, train=False, accumulate=accumulate))
+    shares = {"accumulate": accumulate, "world": world, "rank": world - 1}  # the last rank has the fewest
+    batches = len(EpochBatches(data.indices("val"), data.batch_size, train=False, **shares))
     if isinstance(limit, float) and int(batches * limit) == 0:
         errors.append(f"trainer.limit_val_batches={limit} is less than one batch of this data. Use 1.0.")
     interval, every, epochs = trainer.val_check_interval, trainer.check_val_every_n_epoch, trainer.max_epochs or 1

@@ -37,6 +37,8 @@ def _add(found: "hashlib._Hash", value: Any) -> None:
 def write_digests(trainer: Any, best: Path) -> None:
     """Write weights.sha256 of the current folder: the network's weights, the optimiser, the scheduler, the best epoch.
 
+    Called on every rank, as weights may be shared out over them; rank 0 writes.
+
     Args:
         trainer: that has come to its end.
         best: checkpoint of the best epoch, where there is one.
@@ -47,10 +49,12 @@ def write_digests(trainer: Any, best: Path) -> None:
 
     plateaus = [callback.state_dict() for callback in trainer.callbacks if isinstance(callback, Plateau)]
     parts = {
-        "weights": trainer.lightning_module.state_dict(),
-        "optimizer": [optimizer.state_dict() for optimizer in trainer.optimizers],
+        "weights": trainer.strategy.lightning_module_state_dict(),
+        "optimizer": [trainer.strategy.optimizer_state(optimizer) for optimizer in trainer.optimizers],
         "scheduler": [*(config.scheduler.state_dict() for config in trainer.lr_scheduler_configs), *plateaus],
     }
+    if not trainer.is_global_zero:
+        return
     if best.exists():
         parts["best"] = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
     write_text(NAME, "".join(f"{digest(part)}  {name}\n" for name, part in parts.items()))

@@ -34,8 +34,10 @@ _SEGFIELD = (
     "segfield.metrics.DiceSet",
     "segfield.metrics.IoU",
     "segfield.metrics.PixelAccuracy",
+    "segfield.metrics.group.DiceGroup",
     "segfield.models.resnet_unet.ResNetUNet",
     "segfield.models.unet.UNet",
+    "segfield.run.ranks.Ranks",
     "segfield.task.PixelwiseTask",
 )
 _LIGHTNING = (

@@ -126,7 +126,7 @@ def test_states_are_int64_sums(kind: type[Metric]) -> None:
 def test_dice_of_a_large_image_does_not_overflow() -> None:
     metric, pixels = Dice(), torch.tensor([2**29])
     update(metric, torch.ones(1, 1, 1, 1), torch.ones(1, 1, 1).long())
-    metric._add(pixels, pixels, pixels, pixels)
+    metric._add(pixels, pixels, pixels, pixels, [""])
     assert metric.counts[1] == 2
     assert metric.compute() == 1
 

@@ -2,7 +2,8 @@
 
 Whole numbers (int64) add up exactly: a score is bitwise the same however the set is cut into batches, ranks or resumed
 halves. update is called (logits, target, valid, group). A pixel is predicted where its probability is above the
-threshold, not equal to it. Pixels outside `valid` do not count. Losses live in losses.py, the mean of one here.
+threshold, not equal to it. Pixels outside `valid` do not count. Losses live in losses.py, the mean of one here; what
+looks at the groups, in group.py.
 """
 
 import math
@@ -15,13 +16,11 @@ from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
 # A Dice value is held in units of 2**-32: room for 2**31 images, of up to 2**29 pixels each.
-_DICE_UNIT = 2**32
+DICE_UNIT = 2**32
 
 
-class _BinaryScore(Metric):
-    """Count what the four scores below are made of. Not to be used by itself.
-
-    All of them have the same state, so that BinaryScores counts a batch once for all.
+class BinaryMetric(Metric):
+    """Count the pixels of each image; what becomes of the counts is a subclass's. Not to be used by itself.
 
     Args:
         threshold: a probability, above 0 and below 1. It is compared with the logits, in float32, as its own logit.
@@ -35,7 +34,6 @@ class _BinaryScore(Metric):
     full_state_update = False
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
-    counts: Tensor  # [6], sums over images: Dice in its unit, images that count; pixels: hits, predicted, true, valid
 
     def __init__(self, threshold: float = 0.5) -> None:
         super().__init__()
@@ -45,7 +43,6 @@ class _BinaryScore(Metric):
             )
         self.threshold = threshold
         self.cutoff = math.log(threshold) - math.log1p(-threshold)
-        self.add_state("counts", torch.zeros(6, dtype=torch.int64), dist_reduce_fx="sum")
 
     @final
     def update(self, logits: Tensor, target: Tensor, valid: Tensor | None, group: list[str]) -> None:
@@ -55,7 +52,7 @@ class _BinaryScore(Metric):
             logits: [N, 1, H, W].
             target: [N, H, W], 0 or 1.
             valid: [N, 1, H, W] bool; None: all.
-            group: N names; these scores do not look at them.
+            group: N names.
 
         Raises:
             ValueError: if the shapes do not fit one another.
@@ -69,20 +66,11 @@ class _BinaryScore(Metric):
             inside = valid[:, 0]
             predicted, true = predicted & inside, true & inside
             hits, predicted, true, pixels = _count(predicted & true, predicted, true, inside)
-        self._add(hits, predicted, true, pixels)
-
-    @final
-    def _add(self, hits: Tensor, predicted: Tensor, true: Tensor, pixels: Tensor) -> None:
-        """Add the pixels of each image, [N] int64: predicted and true, predicted, true, valid."""
-        total, seen = predicted + true, pixels > 0
-        # In whole numbers: sums of floats would depend on the order, and MPS has no float64.
-        dice = torch.div(2 * _DICE_UNIT * hits + total // 2, total.clamp(min=1), rounding_mode="floor")
-        dice = torch.where(total == 0, _DICE_UNIT, dice) * seen
-        self.counts += torch.stack((dice, seen.long(), hits, predicted, true, pixels)).sum(1)
+        self._add(hits, predicted, true, pixels, group)
 
     @abstractmethod
-    def compute(self) -> Tensor:
-        """Give the score of everything added so far, a float32 scalar."""
+    def _add(self, hits: Tensor, predicted: Tensor, true: Tensor, pixels: Tensor, group: list[str]) -> None:
+        """Add the pixels of each image, [N] int64: predicted and true, predicted, true, valid."""
 
     @final
     def _check_shapes(self, logits: Tensor, target: Tensor, valid: Tensor | None) -> None:
@@ -99,6 +87,28 @@ class _BinaryScore(Metric):
             )
 
 
+class _BinaryScore(BinaryMetric):
+    """Sums that do not know of groups: all scores below have the same, so that BinaryScores counts a batch once."""
+
+    counts: Tensor  # [6], sums over images: Dice in its unit, images that count; pixels: hits, predicted, true, valid
+
+    def __init__(self, threshold: float = 0.5) -> None:
+        super().__init__(threshold)
+        self.add_state("counts", torch.zeros(6, dtype=torch.int64), dist_reduce_fx="sum")
+
+    @final
+    def _add(self, hits: Tensor, predicted: Tensor, true: Tensor, pixels: Tensor, group: list[str]) -> None:
+        total, seen = predicted + true, pixels > 0
+        # In whole numbers: sums of floats would depend on the order, and MPS has no float64.
+        dice = torch.div(2 * DICE_UNIT * hits + total // 2, total.clamp(min=1), rounding_mode="floor")
+        dice = torch.where(total == 0, DICE_UNIT, dice) * seen
+        self.counts += torch.stack((dice, seen.long(), hits, predicted, true, pixels)).sum(1)
+
+    @abstractmethod
+    def compute(self) -> Tensor:
+        """Give the score of everything added so far, a float32 scalar."""
+
+
 @final
 class Dice(_BinaryScore):
     """Mean over images of 2 |P and T| / (|P| + |T|), at the working size: in [0, 1], higher is better.
@@ -110,7 +120,7 @@ class Dice(_BinaryScore):
     def compute(self) -> Tensor:
         """Give the mean over the images, a float32 scalar."""
         dice, images, *_ = self.counts
-        return _ratio(dice, images * _DICE_UNIT)
+        return ratio(dice, images * DICE_UNIT)
 
 
 @final
@@ -124,7 +134,7 @@ class DiceSet(_BinaryScore):
     def compute(self) -> Tensor:
         """Give the Dice coefficient of the set, a float32 scalar."""
         _, _, hits, predicted, true, _ = self.counts
-        return _ratio(2 * hits, predicted + true)
+        return ratio(2 * hits, predicted + true)
 
 
 @final
@@ -137,7 +147,7 @@ class IoU(_BinaryScore):
     def compute(self) -> Tensor:
         """Give the intersection over union of the set, a float32 scalar."""
         _, _, hits, predicted, true, _ = self.counts
-        return _ratio(hits, predicted + true - hits)
+        return ratio(hits, predicted + true - hits)
 
 
 @final
@@ -150,7 +160,7 @@ class PixelAccuracy(_BinaryScore):
     def compute(self) -> Tensor:
         """Give the share of right pixels, a float32 scalar."""
         _, _, hits, predicted, true, pixels = self.counts
-        return _ratio(pixels - predicted - true + 2 * hits, pixels)
+        return ratio(pixels - predicted - true + 2 * hits, pixels)
 
 
 @final
@@ -205,6 +215,6 @@ def _count(*masks: Tensor) -> Iterable[Tensor]:
     return torch.stack(masks).sum((2, 3), dtype=torch.int32).long()
 
 
-def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+def ratio(part: Tensor, whole: Tensor) -> Tensor:
     """Divide two counts; nothing of nothing is 1."""
     return torch.where(whole == 0, torch.ones_like(whole, dtype=torch.float32), part / whole.clamp(min=1))
