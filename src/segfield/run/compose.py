@@ -125,6 +125,9 @@ def resolved(config: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:
     Returns:
         The config as plain values, "???" where a value must be given or does not resolve; why not, by key.
     """
+    with contextlib.suppress(OmegaConfBaseException):  # as a rule all of it resolves
+        whole: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        return placement.absolute(whole), {}
     config = config.copy()
     why: dict[str, str] = {}
     for key, raw in placement.leaves(OmegaConf.to_container(config)):
@@ -164,9 +167,21 @@ def plan(config: DictConfig, folder: Path, header: str) -> dict[str, Any]:
         The resolved config; nothing where it is wrong.
     """
     values, why = resolved(config)
+    return values if accepted(values, why, folder, header) else {}
+
+
+def accepted(values: dict[str, Any], why: dict[str, str], folder: Path, header: str) -> bool:
+    """Check what resolved() gave, or compare it with the run that stands; tell whether it can start.
+
+    Args:
+        values: as far as they resolve.
+        why: they do not, by key.
+        folder: of the run.
+        header: of the list of errors.
+    """
     stands = (folder / "config.yaml").exists() and not why
     found = _against(folder, values) if stands else problems(values, folder, why)
-    return {} if announce(found, header) else values
+    return not announce(found, header)
 
 
 def _against(folder: Path, values: dict[str, Any]) -> Iterator[str]:

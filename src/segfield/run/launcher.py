@@ -1,25 +1,35 @@
-"""The launcher of sweeps: freezes every job of a batch first, then runs each as a child process on its folder.
+"""Hydra's side of a sweep: plans each batch of jobs, has it run, and gives Hydra's sweeper the scores.
 
 So later edits of conf/ do not leak into a running sweep, and a crash, an OOM kill or a leak ends one job only.
 """
 
-import logging
-import signal
-import subprocess
+import atexit
+import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import FrameType
-from typing import final
+from typing import Any, final
 
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import JobReturn, JobStatus, filter_overrides, setup_globals
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.errors import CompactHydraException
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
-_log = logging.getLogger(__name__)
+from segfield.files import write_text
+from segfield.run import batch
+from segfield.run.check import announce
+from segfield.run.execute_sweep import Execution, Settings, Starter
+from segfield.run.job import OVER, Row
+from segfield.run.lock import LockedError, locked
+from segfield.run.results import told
+from segfield.run.sweep import NAME, Sweep
+from segfield.run.table import tell
+
+_GRID = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+_RECORD = "multirun.yaml"  # Hydra writes it before it calls launch
 
 
 class JobError(CompactHydraException):
@@ -28,96 +38,159 @@ class JobError(CompactHydraException):
 
 @final
 class ProcessesLauncher(Launcher):
-    """One child process per job: `python -m segfield execute <folder>`, one after the other."""
+    """One child process per job: `python -m segfield execute <folder>`.
 
-    def __init__(self) -> None:
+    Args:
+        jobs: at once.
+        retry_failed: run those again that failed in an earlier execution of the sweep.
+        max_jobs: of a grid.
+        preload: fork each job from one process that has imported everything.
+    """
+
+    def __init__(self, jobs: int = 1, retry_failed: bool = False, max_jobs: int = 1000, preload: bool = False) -> None:
+        self._settings = Settings(jobs, retry_failed, preload)
+        self._max_jobs = max_jobs
         self._config = DictConfig({})
-        self._context: HydraContext | None = None
+        self._load: Callable[..., DictConfig] | None = None
+        self._sweep: Sweep | None = None
+        self._total: int | None = None  # jobs of a grid; a search has no such number
+        self._first = 0  # number of the first job
+        self._planner: batch.Planner | None = None
+        self._starter = Starter(preload=preload)
+        self._frozen = False
+        self._held = contextlib.ExitStack()
 
     def setup(self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig) -> None:
-        """Keep what launch needs; the task function itself runs in no job."""
-        self._context, self._config = hydra_context, config
+        """Count the jobs before anything is composed or written; the task function itself runs in no job.
+
+        Raises:
+            SystemExit: 2 for a grid without jobs or with too many, or a setting that cannot be.
+        """
+        self._config = config
+        # Hydra's sweepers compose each job to see whether that can be done, and stop at the first that cannot; planning
+        # composes each job too and tells of all: twice would cost 50 ms a job, and memory of this process.
+        loader: Any = hydra_context.config_loader
+        self._load, loader.load_sweep_config = loader.load_sweep_config, lambda *_, **__: None
+        if config.hydra.sweeper.get("_target_") == _GRID:
+            words = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
+            parser = OverridesParser.create(config_loader=hydra_context.config_loader)
+            self._total = batch.count(parser.parse_overrides([*words, *config.hydra.overrides.task]))
+        if announce([*self._settings.problems(), *self._misfits()], batch.HEADER):
+            sys.exit(2)
+        record = Path(config.hydra.sweep.dir).absolute() / _RECORD
+        before = record.read_text() if record.exists() else None
+        atexit.register(self._leave, record, before)
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        """Check all jobs, freeze all, then run them; where one is wrong, all errors are listed and none is frozen.
+        """Check all jobs of a batch, freeze all, then run them; where one is wrong none is frozen.
 
         Returns:
-            One JobReturn per job, in order; a finished one holds the best value of the monitored score.
-        """
-        from segfield.run.compose import frozen_record, plan
-        from segfield.run.freeze import freeze
+            One JobReturn per job, in order; with the best value of the monitored score. Of a grid, that of a job that
+            did not end well is None: Hydra would leave out the batches that follow.
 
+        Raises:
+            SystemExit: 2 where a job is wrong or another process runs this sweep, 130 or 143 after a signal.
+            JobError: after the last batch of a grid, if a job of the sweep has not ended well.
+        """
         setup_globals()
-        numbers = range(initial_job_idx, initial_job_idx + len(job_overrides))
-        plans = []
-        for words, number in zip(job_overrides, numbers, strict=True):
-            task, hydra, folder = self._compose(words, number)
-            values = plan(task, folder, f"Job {number} of this sweep cannot start:")
-            plans.append((values, folder, task, hydra))
-        if not all(values for values, *_ in plans):
-            _say("No job was run, and none is frozen.")
-            sys.exit(2)
-        for values, folder, task, hydra in plans:
-            freeze(values, folder, frozen_record(task, hydra))
-        _say(f"{len(plans)} jobs are frozen in {Path(self._config.hydra.sweep.dir).absolute()}")
-        jobs = []
-        for words, number, (_, folder, task, hydra) in zip(job_overrides, numbers, plans, strict=True):
-            job = JobReturn(overrides=list(words), cfg=task, hydra_cfg=hydra, working_dir=str(folder))
-            _say(f"job {number}: {' '.join(filter_overrides(list(words))) or 'defaults'}")
-            _run(job)
-            jobs.append(job)
-        return jobs
+        sweep = self._opened()
+        numbers = [self._first + initial_job_idx + place for place, _ in enumerate(job_overrides)]
+        last = self._total is not None and initial_job_idx + len(numbers) >= self._total
+        self._planner = self._planner or batch.Planner(self._compose, sweep, self._settings)
+        plan = self._planner.plan(dict(zip(numbers, job_overrides, strict=True)))
+        if last:
+            self._planner.close()  # and what it has imported
+        self._frozen = True
+        sweep.add(plan.jobs)
+        tell(f"{len(plan.jobs)} job{'' if len(plan.jobs) == 1 else 's'} frozen in {sweep.folder}")
+        execution = Execution(sweep, self._settings, lambda number: plan.words.get(number, []), self._starter)
+        execution.run(numbers)
+        rows = [execution.rows[number] for number in numbers]
+        if last:
+            for line in told(list(execution.rows.values()), sweep.folder):
+                tell(line)
+            if not execution.ended_well(sweep.jobs):
+                raise JobError(f"{sweep.folder} has jobs that did not end well")
+        return [
+            self._returned(words, row, search=self._total is None)
+            for words, row in zip(job_overrides, rows, strict=True)
+        ]
+
+    def _misfits(self) -> list[str]:
+        found = []
+        if type(self._max_jobs) is not int or self._max_jobs < 1:
+            found.append(f"hydra.launcher.max_jobs={self._max_jobs} must be a number of jobs, 1 or more.")
+        elif self._total == 0:
+            found.append("0 jobs: one of the lists or ranges is empty. range(3) is 0,1,2; range(1,3) is 1,2.")
+        elif self._total is not None and self._total > self._max_jobs:
+            found.append(
+                f"{self._total} jobs are more than hydra.launcher.max_jobs={self._max_jobs}. Sweep over less, or allow "
+                f"them with hydra.launcher.max_jobs={self._total}."
+            )
+        raw: Any = OmegaConf.to_container(self._config.hydra.sweep)
+        if raw["subdir"] != "${hydra.job.num}":
+            found.append("hydra.sweep.subdir cannot be set: a job's folder is its number, sweep.csv says what it is.")
+        return found
+
+    def _opened(self) -> Sweep:
+        """Take the sweep's lock, and read what stands in its folder; once, before the first batch."""
+        if self._sweep is None:
+            folder = Path(self._config.hydra.sweep.dir).absolute()
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                self._held.enter_context(locked(folder))
+                self._sweep = Sweep(folder)
+                if self._total is not None and (others := [n for n in self._sweep.jobs if n >= self._total]):
+                    raise ValueError(
+                        f"{folder / NAME} is of another command: it has job {max(others)}, this command has "
+                        f"{self._total} jobs. Nothing was changed. Choose another folder, hydra.sweep.dir=<folder>, or "
+                        f"go on with the jobs that are frozen there: python -m segfield execute {folder}"
+                    )
+            except ValueError as error:
+                why = str(error)
+                if isinstance(error, LockedError):
+                    why += " Type hydra.sweep.dir=<folder>."
+                announce([why], batch.HEADER)
+                sys.exit(2)
+            self._first = 0 if self._total is not None else self._sweep.highest() + 1
+        return self._sweep
 
     def _compose(self, overrides: Sequence[str], number: int) -> tuple[DictConfig, DictConfig, Path]:
         """Return the config of one job, Hydra's own, and the job's folder."""
-        assert self._context is not None
-        config = self._context.config_loader.load_sweep_config(self._config, list(overrides))
+        assert self._load is not None
+        config = self._load(self._config, list(overrides))
         with open_dict(config):
             config.hydra.job.id = str(number)
             config.hydra.job.num = number
-        HydraConfig.instance().set_config(config)
-        folder = Path(str(config.hydra.sweep.dir)).absolute() / str(config.hydra.sweep.subdir)
+        folder = Path(str(config.hydra.sweep.dir)).absolute() / str(number)
         with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
             config.hydra.runtime.output_dir = str(folder)
         HydraConfig.instance().set_config(config)
-        task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        hydra = OmegaConf.masked_copy(config, ["hydra"])
-        return task, hydra, folder
+        hydra: Any = HydraConfig.instance().cfg
+        with open_dict(config):
+            del config["hydra"]
+        return config, hydra, folder
 
+    def _returned(self, words: Sequence[str], row: Row, search: bool) -> JobReturn:
+        job = JobReturn(overrides=list(words), working_dir=str(row.folder), status=JobStatus.COMPLETED)
+        job.return_value = row.best if row.state in OVER else None
+        if search and job.return_value is None:
+            why = row.reason if row.state not in OVER else f"{row.job.monitor} was not logged, or is no number"
+            job.status = JobStatus.FAILED
+            job.return_value = JobError(f"{row.folder} is {row.state}: {why}")
+        return job
 
-def _run(job: JobReturn) -> None:
-    """Execute one job's folder in a child process and note its outcome."""
-    from segfield.run.status import shown
-
-    command = [sys.executable, "-m", "segfield", "execute", str(job.working_dir)]
-    received: list[int] = []
-    # A session of its own: a terminal's Ctrl-C comes to the job once, from here, and not a second time by itself.
-    with subprocess.Popen(command, start_new_session=True) as child:
-
-        def forward(number: int, frame: FrameType | None) -> None:
-            received.append(number)
-            child.send_signal(number)
-
-        before = {number: signal.signal(number, forward) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            code = child.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-    if received:
-        _say("the sweep is interrupted; jobs that are not finished can be continued from their folders")
-        sys.exit(128 + received[0])
-    status = shown(str(job.working_dir))
-    if code == 0 and status["state"] == "finished":
-        job.status = JobStatus.COMPLETED
-        job.return_value = next(iter((status.get("best") or {}).values()), None)
-    else:
-        reason = status.get("reason") or f"exit code {code}"
-        job.status = JobStatus.FAILED
-        error = JobError(f"{job.working_dir} is {status['state']}: {reason}")
-        _say(str(error))
-        job.return_value = error
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+    def _leave(self, record: Path, before: str | None) -> None:
+        """Give the lock back; where no job was frozen, undo what Hydra has written."""
+        if self._planner:
+            self._planner.close()
+        self._starter.close()
+        self._held.close()
+        if self._frozen:
+            return
+        with contextlib.suppress(OSError):
+            if before is not None:
+                write_text(record, before)
+            else:
+                record.unlink()
+                record.parent.rmdir()
