@@ -65,6 +65,8 @@ class Ended:
 class Lab:
     """Commands as processes of their own, with the callbacks that misbehave at hand, and what runs have left."""
 
+    tiny = TINY
+
     def __init__(self, place: Path) -> None:
         (place / "mischief.py").write_text(MISCHIEF)
         own = ("SEGFIELD_", "SLURM_")
