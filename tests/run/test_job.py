@@ -39,6 +39,13 @@ def test_varied_overrides_are_those_that_differ_between_jobs() -> None:
     }
 
 
+def test_what_others_have_sent_cannot_move_the_cursor(tmp_path: Path) -> None:
+    assert varied([Job(0, ["a=\x1b[2J"], "", "", "max", 1), Job(1, [], "", "", "max", 1)])[0] == {"a": " [2J"}
+    row = row_of(tmp_path, state="failed", reason="\x1b]0;title\x07 it broke\nhere")
+    row.look()
+    assert row.reason == " ]0;title  it broke\nhere"
+
+
 @pytest.mark.parametrize(
     ("status", "code", "state", "reason"),
     [

@@ -1,27 +1,34 @@
-"""Sweeps: planned whole, then one process and one folder per job."""
+"""Sweeps as a user types them: planned whole, refused whole. Jobs are forks where they run at all."""
 
+import csv
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from hydra.core.utils import JobReturn
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 
-from segfield.run import launcher
+from segfield.run.lock import locked
 
 Cli = Callable[..., Any]
-TINY = ("debug=fast", "data.size=[32,32]", "data.length=10", "threads=1")
+TINY = ("debug=fast", "data.size=[32,32]", "data.length=10", "threads=1", "model.width=4")
 
 
-def jobs(outputs: Path) -> list[Path]:
-    return sorted(path.parent for path in (outputs / "sweeps").glob("*/*/config.yaml"))
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    """Everything but the lock, which this process must not open while it holds it."""
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "lock.json"
+    }
 
 
 def test_all_jobs_are_checked_and_none_is_frozen_where_one_is_wrong(cli: Cli, outputs: Path) -> None:
@@ -34,6 +41,14 @@ def test_all_jobs_are_checked_and_none_is_frozen_where_one_is_wrong(cli: Cli, ou
     ]
     assert [line.split(":")[0] for line in said if line.startswith("- ")].count("- optimizer") == 2
     assert not list(outputs.rglob("config.yaml"))
+
+
+def test_of_many_wrong_jobs_the_first_are_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segfield.run.batch._MOST_WRONG", 2)
+    outcome = cli("train.py", "-m", *TINY, "optimizer.lr=1e-3,-1", "seed=range(4)")
+    assert outcome.code == 2
+    assert outcome.err.count("of this sweep cannot start:\n- optimizer: Invalid learning rate: -1") == 2
+    assert "6 of 8 jobs are checked: these are enough." in outcome.err
 
 
 def test_a_job_whose_folder_holds_another_run_keeps_the_others_from_being_frozen(cli: Cli, tmp_path: Path) -> None:
@@ -54,65 +69,152 @@ def test_an_option_that_one_job_of_a_sweep_does_not_have_is_named(cli: Cli, outp
     assert not list(outputs.rglob("config.yaml"))
 
 
-@pytest.mark.slow
-def test_a_sweep_over_models_gives_one_finished_folder_a_job(cli: Cli, outputs: Path) -> None:
-    outcome = cli("train.py", "-m", "model=unet_small,unet_original,resnet_unet", *TINY)
-    assert outcome.code == 0, outcome.err
-    found = jobs(outputs)
-    assert [folder.name for folder in found] == ["0", "1", "2"]
-    targets = [yaml.safe_load((folder / "config.yaml").read_text())["model"]["_target_"] for folder in found]
-    assert [target.rpartition(".")[2] for target in targets] == ["UNet", "UNet", "ResNetUNet"]
-    for folder in found:
-        assert json.loads((folder / "status.json").read_text())["state"] == "finished"
-        assert len(list((folder / "tensorboard").glob("events.*"))) == 1
-    assert len(list((outputs / "sweeps").iterdir())) == 1
-
-
-@pytest.mark.slow
-def test_the_plan_stands_before_the_first_job_and_a_job_that_dies_leaves_the_others_running(
-    cli: Cli, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["data.fold=range(0)"], "- 0 jobs: one of the lists or ranges is empty. range(3) is 0,1,2"),
+        (["seed=range(4)", "data.fold=range(2,2)", "hydra.sweeper.max_batch_size=2"], "- 0 jobs"),
+        (["seed=range(1001)"], "- 1001 jobs are more than hydra.launcher.max_jobs=1000."),
+        (["seed=range(1000000000)", "model=unet,unet_small"], "allow them with hydra.launcher.max_jobs=2000000000."),
+        (["optimizer.lr=range(0.1,0.4,0.1)", "hydra.launcher.max_jobs=2"], "- 3 jobs are more than"),
+        (["seed=3,4,5", "seed=1,2", "hydra.launcher.max_jobs=1"], "- 2 jobs are more than"),
+        (["hydra.launcher.jobs=0"], "- hydra.launcher.jobs=0 must be a number of jobs at once, 1 or more."),
+        (["hydra.launcher.max_jobs=0"], "- hydra.launcher.max_jobs=0 must be a number of jobs, 1 or more."),
+        (["hydra.launcher.retry_failed=2"], "- hydra.launcher.retry_failed=2 must be true or false."),
+        (["hydra.sweep.subdir=x"], "- hydra.sweep.subdir cannot be set: a job's folder is its number"),
+    ],
+)
+def test_a_sweep_that_cannot_be_is_refused_before_any_job_is_composed_or_anything_written(
+    cli: Cli, outputs: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
 ) -> None:
-    (tmp_path / "deadly.py").write_text(
-        "import os, signal\n"
-        "from pathlib import Path\n"
-        "from pytorch_lightning.callbacks import Callback\n"
-        "class Die(Callback):\n"
-        "    def __init__(self, now):\n"
-        "        self.now = now\n"
-        "    def on_train_start(self, trainer, pl_module):\n"
-        "        assert len(list(Path('..').glob('*/config.yaml'))) == 2\n"
-        "        if self.now:\n"
-        "            os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv("SEGFIELD_ALLOW", "deadly.Die")
-    outcome = cli("train.py", "-m", *TINY, "+callbacks.die._target_=deadly.Die", "+callbacks.die.now=true,false")
-    assert outcome.code == 1
-    assert "Traceback" not in outcome.err
-    assert outcome.err.count("is killed: exit code -9") == 1
-    states = [json.loads((folder / "status.json").read_text())["state"] for folder in jobs(outputs)]
-    assert states == ["running", "finished"]
+    monkeypatch.setattr(ConfigLoaderImpl, "load_sweep_config", lambda *_: os._exit(77))
+    outcome = cli("train.py", "-m", *TINY, *words)
+    assert outcome.code == 2
+    assert outcome.err.startswith("This sweep cannot start:\n")
+    assert message in outcome.err
+    assert not outputs.exists()
 
 
-def test_a_job_returns_the_best_monitored_score(cli: Cli, tmp_path: Path) -> None:
-    assert cli("train.py", *TINY, f"hydra.run.dir={tmp_path / 'run'}").code == 0
-    job = JobReturn(working_dir=str(tmp_path / "run"))
-    launcher._run(job)  # finished already: the child says so
-    best = json.loads((tmp_path / "run/status.json").read_text())["best"]["val/dice"]
-    assert job.return_value == best
+def test_more_devices_at_once_than_there_are_are_told_before_anything_is_frozen(
+    cli: Cli, outputs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    outcome = cli("train.py", "-m", *TINY, "seed=1,2,3", "hydra.launcher.jobs=3")
+    assert outcome.code == 2
+    assert "This sweep cannot start:\n- hydra.launcher.jobs=3 x trainer.devices=1 needs 3 GPUs, 2 are" in outcome.err
+    assert not list(outputs.rglob("config.yaml"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_to_a_sweep_saves_its_job_and_ends_it(tmp_path: Path, number: signal.Signals, code: int) -> None:
-    train = Path(__file__).resolve().parents[2] / "train.py"
-    long = [*TINY, "model.width=4", "trainer.max_epochs=2000", "data.num_workers=2", f"hydra.sweep.dir={tmp_path}"]
-    with subprocess.Popen([sys.executable, train, "-m", *long], start_new_session=True) as sweep:
-        deadline = time.monotonic() + 120
-        while not (tmp_path / "0/checkpoints/last.ckpt").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        os.killpg(sweep.pid, number)
-        assert sweep.wait(60) == code
-    assert json.loads((tmp_path / "0/status.json").read_text())["state"] == "interrupted"
+@pytest.mark.usefixtures("forked_jobs")
+def test_a_sweep_writes_its_jobs_its_table_and_its_folds_and_goes_on_where_it_was_left(
+    cli: Cli, tmp_path: Path
+) -> None:
+    sweep = tmp_path / "sweep"
+    words = ["data.folds=2", "data.fold=range(2)", f"hydra.sweep.dir={sweep}"]
+    outcome = cli("train.py", "-m", *TINY, *words, "hydra.launcher.jobs=2")
+    assert outcome.code == 0, outcome.err
+    jobs = yaml.safe_load((sweep / "sweep.yaml").read_text())["jobs"]
+    assert [(job["number"], job["overrides"][-1], job["epochs"]) for job in jobs] == [
+        (0, "data.fold=0", 1),
+        (1, "data.fold=1", 1),
+    ]
+    assert "finished: " in (sweep / "1/console.txt").read_text()
+    scores = [json.loads((sweep / f"{n}/status.json").read_text())["best"]["val/dice"] for n in (0, 1)]
+    assert [float(row["best"]) for row in table(sweep / "sweep.csv")] == pytest.approx(scores)
+    (folds,) = table(sweep / "folds.csv")
+    assert float(folds["mean"]) == pytest.approx(sum(scores) / 2, abs=1e-5)
+    assert float(folds["std"]) == pytest.approx(abs(scores[0] - scores[1]) / 2**0.5, abs=1e-5)
+    assert f"best: job {scores.index(max(scores))}, val/dice=" in outcome.err
+
+    again = cli("train.py", "-m", *TINY, *words)
+    assert again.code == 0
+    assert "jobs 0, 1 ended in an earlier execution: not run again" in again.err
+    (sweep / "1").rename(tmp_path / "gone")
+    resumed = cli("segfield", "execute", sweep)
+    assert resumed.code == 1
+    assert "1 has no config.yaml. Give the sweep's own command again: it is frozen anew" in resumed.err
+    frozen = cli("train.py", "-m", *TINY, *words)
+    assert frozen.code == 0, frozen.err
+    assert (sweep / "1/trace.csv").read_bytes() == (tmp_path / "gone/trace.csv").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("forked_jobs")
+def test_identical_jobs_run_once_and_have_a_row_each(cli: Cli, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    outcome = cli("train.py", "-m", *TINY, "seed=1,2", "data.num_workers=0,1", f"hydra.sweep.dir={sweep}")
+    assert outcome.code == 0, outcome.err
+    assert "job 1 is job 0 again: not run" in outcome.err
+    assert sorted(path.name for path in sweep.iterdir() if path.is_dir()) == ["0", "2"]
+    rows = table(sweep / "sweep.csv")
+    assert [(row["job"], row["folder"], row["state"], row["reason"]) for row in rows] == [
+        ("0", "0", "finished", ""),
+        ("1", "0", "finished", "the same as job 0"),
+        ("2", "2", "finished", ""),
+        ("3", "2", "finished", "the same as job 2"),
+    ]
+    assert rows[0]["best"] == rows[1]["best"] != rows[2]["best"]
+
+
+@pytest.fixture
+def stood(cli: Cli, tmp_path: Path) -> Path:
+    """A sweep of three frozen jobs that were stopped before the first started."""
+    sweep = tmp_path / "sweep"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("segfield.run.launcher.Execution.run", lambda *_: os._exit(77))
+        assert cli("train.py", "-m", *TINY, "optimizer.lr=1e-3,1e-4,1e-5", f"hydra.sweep.dir={sweep}").code == 77
+    assert (sweep / "2/config.yaml").exists()
+    return sweep
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["optimizer.lr=1e-3,1e-4,1"], "optimizer.lr: 1e-05 there, 1 now\nNothing was changed."),
+        (["optimizer.lr=1e-3,1e-4"], "sweep.yaml is of another command: it has job 2, this command has 2 jobs"),
+        (["optimizer.lr=1e-3,1e-4,1e-5", "model.widht=7"], "Could not override 'model.widht'"),
+    ],
+)
+def test_a_sweep_folder_of_another_command_is_refused_and_nothing_changes(
+    cli: Cli, stood: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], message: str
+) -> None:
+    before = files(stood)
+    monkeypatch.setattr("os._exit", _with_exit_functions(os._exit))
+    outcome = cli("train.py", "-m", *TINY, *words, f"hydra.sweep.dir={stood}")
+    assert outcome.code == 2
+    assert message in outcome.err
+    assert files(stood) == before
+
+
+def test_a_job_of_another_command_is_refused_where_its_folder_is_gone(cli: Cli, stood: Path) -> None:
+    (stood / "2").rename(stood.parent / "gone")
+    outcome = cli("train.py", "-m", *TINY, "optimizer.lr=1e-3,1e-4,1", f"hydra.sweep.dir={stood}")
+    assert outcome.code == 2
+    assert "sweep.yaml is of another command: its job 2 is debug=fast" in outcome.err
+    assert f"python -m segfield execute {stood}" in outcome.err
+
+
+def test_a_sweep_folder_that_another_process_runs_is_refused(cli: Cli, stood: Path) -> None:
+    with locked(stood):
+        before = files(stood)
+        del before["multirun.yaml"]  # Hydra's; it is put back when the process ends
+        executed = cli("segfield", "execute", stood)
+        planned = cli("train.py", "-m", *TINY, "optimizer.lr=1e-3,1e-4,1e-5", f"hydra.sweep.dir={stood}")
+        for outcome in (executed, planned):
+            assert outcome.code == 2
+            assert f"{stood} is being executed already, by process {os.getpid()}" in outcome.err
+        assert "choose another folder. Type hydra.sweep.dir=<folder>." in planned.err
+        assert before.items() <= files(stood).items()
+
+
+def _with_exit_functions(leave: Callable[[int], None]) -> Callable[[int], None]:
+    """The command's fork leaves without them, unlike a real process."""
+
+    def call(code: int) -> None:
+        import atexit
+
+        atexit._run_exitfuncs()
+        leave(code)
+
+    return call

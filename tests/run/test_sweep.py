@@ -68,6 +68,7 @@ ENTRY = {"number": 0, "overrides": [], "digest": "d", "monitor": "val/dice", "mo
         ({"jobs": [ENTRY, ENTRY]}, "entry 1: number 0 must be 0 or more, and stand once"),
         ({"jobs": [{**ENTRY, "overrides": [1]}]}, r"overrides=\[1\], expected list"),
         ({"jobs": [{**ENTRY, "epochs": "many"}]}, "epochs='many', expected int"),
+        ({"jobs": [{**ENTRY, "monitor": "a\x1b[2J"}]}, "monitor='a.x1b.2J', expected str"),
         ({"jobs": [{**ENTRY, "mode": "most"}]}, "mode='most', expected max or min"),
         ({"jobs": [{**ENTRY, "same_as": 0}]}, "same_as=0 must be the number of an earlier job"),
         ({"jobs": [ENTRY, {**ENTRY, "number": 1, "digest": "e", "same_as": 0}]}, "entry 1: same_as=0"),

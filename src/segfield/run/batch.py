@@ -3,6 +3,8 @@
 The process takes what that costs with it, torch's import above all: the sweep's own keeps words and numbers.
 """
 
+import contextlib
+import io
 import json
 import math
 import os
@@ -23,6 +25,7 @@ from segfield.run.execute_sweep import Settings, shares_of
 from segfield.run.job import Job, digest, key_of
 from segfield.run.placement import KEYS
 from segfield.run.sweep import NAME, Sweep
+from segfield.run.table import tell
 
 Composer = Callable[[Sequence[str], int], tuple[DictConfig, DictConfig, Path]]
 HEADER = "This sweep cannot start:"
@@ -41,40 +44,6 @@ def count(overrides: Sequence[Override]) -> int:
     return jobs
 
 
-def planned(compose: Composer, batch: dict[int, Sequence[str]], sweep: Sweep, settings: Settings) -> "Plan":
-    """Freeze the jobs of a batch.
-
-    Args:
-        compose: returns a job's config, Hydra's own, and its folder.
-        batch: overrides of the task by number.
-        sweep: with the jobs that it has already.
-        settings: of the launcher.
-
-    Raises:
-        SystemExit: 2 where a job is wrong, which is told; 130 after Ctrl-C.
-    """
-    ours, theirs = os.pipe()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    parent = os.getpid()
-    child = os.fork()
-    if child == 0:
-        os.close(ours)
-        _answer(theirs, parent, lambda: _Planner(compose, sweep, settings).plan(batch))
-    os.close(theirs)
-    with os.fdopen(ours, "rb") as file:
-        answer = file.read()
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code < 0:
-        why = " (out of memory?)" if code == -signal.SIGKILL else ""
-        announce([f"the process that plans it ended by signal {-code}{why}. Give the same command again."], HEADER)
-    if code:
-        sys.exit(130 if code == 130 else 2)
-    content = json.loads(answer)
-    jobs = [Job(**entry) for entry in content["jobs"]]
-    return Plan(jobs, {int(number): words for number, words in content["words"].items()})
-
-
 @final
 class Plan:
     """Jobs, and what of their placement was typed anew for folders that stand already, by number."""
@@ -83,20 +52,97 @@ class Plan:
         self.jobs, self.words = jobs, words
 
 
-def _answer(pipe: int, parent: int, work: Callable[[], Plan | None]) -> NoReturn:
+@final
+class Planner:
+    """Plans batches in a forked process, which a search uses again and again.
+
+    Args:
+        compose: returns a job's config, Hydra's own, and its folder.
+        sweep: with the jobs that it has already.
+        settings: of the launcher.
+    """
+
+    def __init__(self, compose: Composer, sweep: Sweep, settings: Settings) -> None:
+        self._work = _Work(compose, sweep, settings)
+        self._process = 0
+        self._requests, self._answers = io.BytesIO(), io.BytesIO()  # pipes, while there is a process
+
+    def plan(self, batch: dict[int, Sequence[str]]) -> Plan:
+        """Freeze the jobs of a batch.
+
+        Args:
+            batch: overrides of the task by number.
+
+        Raises:
+            SystemExit: 2 where a job is wrong, which is told; 130 after Ctrl-C.
+        """
+        if not self._process:
+            self._fork()
+        with contextlib.suppress(BrokenPipeError):
+            self._requests.write(
+                json.dumps([[number, list(words)] for number, words in batch.items()]).encode() + b"\n"
+            )
+            self._requests.flush()
+        answer = self._answers.readline()
+        content: dict[str, Any] = json.loads(answer) if answer else {"code": self._died()}
+        if "code" in content:
+            sys.exit(content["code"])
+        jobs = [Job(**entry) for entry in content["jobs"]]
+        return Plan(jobs, {int(number): words for number, words in content["words"].items()})
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process:
+            for pipe in (self._requests, self._answers):
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+            os.waitpid(self._process, 0)
+            self._process = 0
+
+    def _died(self) -> int:
+        """Say how the process ended; return the exit code of the sweep."""
+        code = os.waitstatus_to_exitcode(os.waitpid(self._process, 0)[1])
+        self._process = 0
+        if code < 0:
+            why = " (out of memory?)" if code == -signal.SIGKILL else ""
+            announce([f"the process that plans it ended by signal {-code}{why}. Give the same command again."], HEADER)
+        return 130 if code == 130 else 2
+
+    def _fork(self) -> None:
+        requests, mine = os.pipe()
+        my, answers = os.pipe()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = os.getpid()
+        self._process = os.fork()
+        if self._process == 0:
+            os.close(mine)
+            os.close(my)
+            _serve(requests, answers, parent, self._work)
+        os.close(requests)
+        os.close(answers)
+        self._requests, self._answers = os.fdopen(mine, "wb"), os.fdopen(my, "rb")  # type: ignore[assignment]
+
+
+def _serve(requests: int, answers: int, parent: int, work: "_Work") -> NoReturn:
     """Be the process that plans."""
-    code = 1
+    code, busy = 1, False
     try:
         die_with_parent()
-        if os.getppid() == parent and (plan := work()) is not None:
-            answer = {"jobs": [vars(job) for job in plan.jobs], "words": plan.words}
-            with os.fdopen(pipe, "wb") as file:
-                file.write(json.dumps(answer).encode())
-            code = 0
-        else:
-            code = 2
+        with os.fdopen(requests, "rb") as source, os.fdopen(answers, "wb") as sink:
+            while os.getppid() == parent and (line := source.readline()):
+                busy = True
+                plan = work.plan(dict(json.loads(line)))
+                answer = (
+                    {"code": 2} if plan is None else {"jobs": [vars(job) for job in plan.jobs], "words": plan.words}
+                )
+                sink.write(json.dumps(answer).encode() + b"\n")
+                sink.flush()
+                busy = False
+        code = 0
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted before the sweep was frozen\n")
+        if busy:
+            tell("interrupted before the jobs were frozen")
         code = 130
     except BaseException:
         traceback.print_exc()
@@ -107,11 +153,11 @@ def _answer(pipe: int, parent: int, work: Callable[[], Plan | None]) -> NoReturn
 
 
 @final
-class _Planner:
+class _Work:
     def __init__(self, compose: Composer, sweep: Sweep, settings: Settings) -> None:
         self._compose, self._sweep, self._settings = compose, sweep, settings
         self._first = {job.digest: job.number for job in sweep.jobs.values() if job.same_as is None}
-        self._frozen: list[tuple[dict[str, Any], Path, dict[str, str]]] = []
+        self._frozen: list[tuple[dict[str, Any], Path, dict[str, str]]] = []  # of this batch, as what follows
         self._words: dict[int, list[str]] = {}
 
     def plan(self, batch: dict[int, Sequence[str]]) -> Plan | None:
@@ -119,18 +165,19 @@ class _Planner:
         from segfield.run import compose
         from segfield.run.freeze import freeze
 
+        self._frozen, self._words = [], {}
         sound: list[Job] = []
         for checked, (number, words) in enumerate(batch.items(), 1):
             if job := self._job(number, words):
                 sound.append(job)
             elif checked - len(sound) == _MOST_WRONG:
-                sys.stderr.write(f"{checked} of {len(batch)} jobs are checked: these are enough.\n")
+                tell(f"{checked} of {len(batch)} jobs are checked: these are enough.")
                 break
         if len(sound) < len(batch):
-            sys.stderr.write("No job was run, and none is frozen.\n")
+            tell("No job was run, and none is frozen.")
             if self._sweep.jobs:
                 text = "To go on with the jobs that were frozen before: python -m segfield execute"
-                sys.stderr.write(f"{text} {self._sweep.folder}\n")
+                tell(f"{text} {self._sweep.folder}")
             return None
         found = shares_of(sound, self._settings, lambda number: self._words.get(number, [])).problems()
         if announce(found, HEADER):
@@ -140,8 +187,9 @@ class _Planner:
                 freeze(values, folder, record)
         except compose.REFUSALS as error:
             announce([compose.plain(error, [])], HEADER)
-            sys.stderr.write("No job was run. Mend this and give the same command again.\n")
+            tell("No job was run. Mend this and give the same command again.")
             return None
+        self._sweep.jobs |= {job.number: job for job in sound}
         return Plan(sound, self._words)
 
     def _job(self, number: int, words: Sequence[str]) -> Job | None:
@@ -162,6 +210,7 @@ class _Planner:
             return None
         if first == number or why:
             if not compose.accepted(values, why, folder, header):
+                self._first.pop(found)  # what is the same is wrong too
                 return None
             if (folder / "config.yaml").exists():
                 self._words[number] = _typed(overrides, values)

@@ -147,6 +147,9 @@ def resolved(config: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:
     Returns:
         The config as plain values, "???" where a value must be given or does not resolve; why not, by key.
     """
+    with contextlib.suppress(OmegaConfBaseException):  # as a rule all of it resolves
+        whole: Any = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        return placement.absolute(whole), {}
     config = config.copy()
     why: dict[str, str] = {}
     for key, raw in placement.leaves(OmegaConf.to_container(config)):

@@ -111,7 +111,7 @@ def execute_rank(folder: str | Path, placement: Sequence[str] = ()) -> None:
         first, launched = rank.number() == 0, ranks.LAUNCHER in os.environ
         said = logged(folder / rank.log_of(rank.number()), shown=first)
         lock = locked(folder) if first and not launched else contextlib.nullcontext()
-        with apart(folder), lock, contextlib.chdir(folder), said, terminable():
+        with apart(folder), lock, contextlib.chdir(folder), said, terminable(), _traced():
             # Before the ranks meet: metrics that are tried out alone would wait for them.
             start = launched or not first or _may_start(config, folder)
             with rank.group(config) as peers:
@@ -122,8 +122,17 @@ def execute_rank(folder: str | Path, placement: Sequence[str] = ()) -> None:
     except SystemExit as stop:
         rank.leave(stop, f"exit code {stop.code}", stop.code if isinstance(stop.code, int) else 1)
     except BaseException as error:
-        _log.debug("failed", exc_info=True)
         rank.leave(error, reason(error))
+
+
+@contextlib.contextmanager
+def _traced() -> Iterator[None]:
+    """Write the traceback of an error to the log of this rank."""
+    try:
+        yield
+    except Exception:
+        _log.debug("failed", exc_info=True)
+        raise
 
 
 def _may_start(config: dict[str, Any], folder: Path) -> bool:

@@ -5,24 +5,25 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
 from segfield.run import results
 from segfield.run.freeze import CONFIG
-from segfield.run.job import OVER, Job, Row, key_of, varied
+from segfield.run.job import OVER, Job, Row, key_of, printable, varied
 from segfield.run.lock import alive
 from segfield.run.pool import Child, Pool, Process
 from segfield.run.preload import Zygote
 from segfield.run.share import Shares
 from segfield.run.sweep import Sweep
-from segfield.run.table import Board, board
+from segfield.run.table import Board, board, tell
 
 CONSOLE = "console.txt"
 _LOOK = 0.5  # [s] between two looks at status.json
-_TOLD = 6  # last lines of a job that did not end well
+_TOLD = 8  # lines of a job that did not end well
 _LINE = 160  # characters of such a line
+_END = 50_000  # bytes of the console that are looked at
 
 Words = Callable[[int], Sequence[str]]
 
@@ -58,6 +59,35 @@ def _devices(job: Job, words: Sequence[str]) -> tuple[Any, Any]:
 
 
 @final
+class Starter:
+    """Starts jobs, as programs or as forks of one process that is kept from batch to batch.
+
+    Args:
+        preload: forks.
+    """
+
+    def __init__(self, *, preload: bool) -> None:
+        self._preload = preload
+        self._zygote: Zygote | None = None
+
+    def __call__(self, words: list[str], folder: Path, environment: Mapping[str, str]) -> Process:
+        """Start `python -m segfield <words>`, which executes the folder."""
+        console = folder / CONSOLE
+        if not self._preload:
+            return Child([sys.executable, "-m", "segfield", *words], console, environment)
+        if self._zygote is None or self._zygote.is_dead():
+            self.close()
+            self._zygote = Zygote()
+        return self._zygote.start(words, folder, console, environment)
+
+    def close(self) -> None:
+        """End the process that forks."""
+        if self._zygote:
+            self._zygote.close()
+        self._zygote = None
+
+
+@final
 class Execution:
     """One execution of a sweep, or of a batch of it, under the sweep folder's lock.
 
@@ -65,15 +95,15 @@ class Execution:
         sweep: all jobs are frozen.
         settings: of the launcher.
         words: placement of each job, by its number, for this execution.
+        starter: the caller closes it.
     """
 
-    def __init__(self, sweep: Sweep, settings: Settings, words: Words) -> None:
+    def __init__(self, sweep: Sweep, settings: Settings, words: Words, starter: Starter) -> None:
         changed = varied(list(sweep.jobs.values()))
         self.rows = {number: Row(job, sweep.folder, changed[number]) for number, job in sorted(sweep.jobs.items())}
-        self._folder, self._settings, self._words = sweep.folder, settings, words
+        self._folder, self._settings, self._words, self._starter = sweep.folder, settings, words, starter
         self._own = [row for row in self.rows.values() if row.job.same_as is None]
         self.shares = shares_of(sweep.jobs.values(), settings, words)
-        self._zygote: Zygote | None = None
         self._running: dict[int, Row] = {}
         self._looked = 0.0
 
@@ -93,8 +123,6 @@ class Execution:
         try:
             self._follow(pool, queue, shown)
         finally:
-            if self._zygote:
-                self._zygote.close()
             for row in queue:
                 row.queued = False
             shown.close()
@@ -113,7 +141,7 @@ class Execution:
         for number in numbers:
             first = self.rows[number].job.same_as
             if first is not None:
-                _tell(f"job {number} is job {first} again: not run")
+                tell(f"job {number} is job {first} again: not run")
             row = self.rows[number if first is None else first]
             if row.state in OVER:
                 over.append(row.job.number)
@@ -122,9 +150,9 @@ class Execution:
             else:
                 queue[row.job.number] = row
         if over:
-            _tell(f"{_listed(over)} ended in an earlier execution: not run again")
+            tell(f"{_listed(over)} ended in an earlier execution: not run again")
         if failed:
-            _tell(f"{_listed(failed)} failed before: not run again; hydra.launcher.retry_failed=true does")
+            tell(f"{_listed(failed)} failed before: not run again; hydra.launcher.retry_failed=true does")
         return list(queue.values())
 
     def _start(self, row: Row, slot: int) -> Process:
@@ -134,13 +162,7 @@ class Execution:
         given = self._words(row.job.number)
         typed = [word for word in row.job.overrides if key_of(word) == "threads"]
         words = ["execute", str(row.folder), *given, *self.shares.words([*typed, *given])]
-        environment = self.shares.environment(slot, *_devices(row.job, given))
-        console = row.folder / CONSOLE
-        if not self._settings.preload:
-            return Child([sys.executable, "-m", "segfield", *words], console, environment)
-        if self._zygote is None or self._zygote.is_dead():
-            self._zygote = Zygote()
-        return self._zygote.start(words, row.folder, console, environment)
+        return self._starter(words, row.folder, self.shares.environment(slot, *_devices(row.job, given)))
 
     def _follow(self, pool: Pool[Row], queue: list[Row], shown: Board) -> None:
         told = 0
@@ -158,7 +180,7 @@ class Execution:
                 event.item.end(event.code, event.why)
                 shown.ended(event.item)
                 if event.item.state not in (*OVER, "interrupted"):
-                    shown.say(_trouble(event.item))
+                    shown.say(said_last(event.item.folder / CONSOLE))
                 self._write(shown)
 
     def _look(self, shown: Board) -> None:
@@ -186,31 +208,27 @@ _ENDING = (
 )
 
 
-def _tell(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-
-
 def _listed(numbers: Sequence[int]) -> str:
     if len(numbers) > 10:
         return f"{len(numbers)} jobs"
     return f"job{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))}"
 
 
-def _trouble(row: Row) -> str:
-    """Say what a job said last."""
-    lines = [f"job {row.job.number} ({row.named()}) is {row.state}: {row.reason}"]
-    last = [line[:_LINE] for line in last_lines(row.folder / CONSOLE, _TOLD)]
-    return "\n".join([*lines, *(f"    {line}" for line in last), f"    all of it: {row.folder / CONSOLE}"])
+def said_last(console: Path) -> str:
+    """Return what a job that did not end well said last, indented: where a crash happened, else its last lines."""
+    lines = [line for line in printable(_end(console)).splitlines() if line.strip()]
+    crash = max((place for place, line in enumerate(lines) if line.startswith("Fatal Python error")), default=None)
+    shown = lines[-_TOLD:] if crash is None else lines[crash : crash + _TOLD]
+    return "\n".join(f"    {line[:_LINE]}" for line in [*shown, f"all of it: {console}"])
 
 
-def last_lines(path: Path, count: int) -> list[str]:
-    """Return the last lines of a file; none where there is no such plain file."""
+def _end(path: Path) -> str:
+    """Return the end of a plain file; nothing where there is none."""
     try:
         file = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        try:
-            size = os.fstat(file).st_size
-            return os.pread(file, 20_000, max(0, size - 20_000)).decode(errors="replace").splitlines()[-count:]
-        finally:
-            os.close(file)
     except OSError:
-        return []
+        return ""
+    try:
+        return os.pread(file, _END, max(0, os.fstat(file).st_size - _END)).decode(errors="replace")
+    finally:
+        os.close(file)

@@ -11,6 +11,10 @@ from segfield.run.rank import Peers
 from segfield.run.status import Status
 
 _log = logging.getLogger(__name__)
+_BATCH_NORM = (
+    "batch norm takes its statistics from each rank's part of a batch, as torch synchronises it on GPUs only: scores "
+    "depend on the number of ranks. With model.norm=group they do not"
+)
 
 
 def fit(config: dict[str, Any], status: Status | None, peers: Peers) -> None:
@@ -69,6 +73,8 @@ def _begin(config: dict[str, Any], run: Any, status: Status | None) -> tuple[Any
     status.update(state="running", reason=None, step=step)
     parameters = sum(parameter.numel() for parameter in run.task.parameters())
     train, val = len(run.data.indices("train")), len(run.data.indices("val"))
+    if ranks.world_size(config["trainer"]) > 1 and not ranks.gpus(config["trainer"]) and ranks.has_batch_norm(run.task):
+        _log.warning(_BATCH_NORM)
     _log.info("%s parameters, %d training and %d validation samples", f"{parameters:,}", train, val)
     return start, purge
 

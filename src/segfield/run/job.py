@@ -56,9 +56,16 @@ def key_of(override: str) -> str:
     return override.lstrip("+~").partition("=")[0]
 
 
+def printable(text: str) -> str:
+    """Return a text whose characters cannot move a terminal's cursor: it may come from others."""
+    return "".join(character if character.isprintable() or character == "\n" else " " for character in text)
+
+
 def varied(jobs: list[Job]) -> dict[int, dict[str, str]]:
     """Return, by number, the overrides that are not the same in all jobs: value by key, "" where a job has none."""
-    every = {job.number: {key_of(word): word.partition("=")[2] for word in job.overrides} for job in jobs}
+    every = {
+        job.number: {key_of(word): word.partition("=")[2] for word in map(printable, job.overrides)} for job in jobs
+    }
     keys = dict.fromkeys(key for words in every.values() for key in words)
     differing = [key for key in keys if len({words.get(key) for words in every.values()}) > 1]
     return {number: {key: words.get(key, "") for key in differing} for number, words in every.items()}
@@ -103,13 +110,14 @@ class Row:
         return float(best) if isinstance(best, int | float) and math.isfinite(best) else None
 
     def named(self) -> str:
-        """Return the varied overrides as one types them."""
-        return " ".join(f"{key}={value}" for key, value in self.changed.items()) or "defaults"
+        """Return the varied overrides as one types them; of a job alone all of them."""
+        changed = [f"{key}={value}" for key, value in self.changed.items()]
+        return " ".join(changed or map(printable, self.job.overrides)) or "defaults"
 
     def look(self) -> str:
         """Read how it stands while nobody executes it; return the state."""
         self.status = shown(self.folder)
-        self.reason = str(self.status.get("reason") or "")
+        self.reason = printable(str(self.status.get("reason") or ""))
         return self.state
 
     def begin(self) -> None:

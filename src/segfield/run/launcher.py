@@ -6,7 +6,7 @@ So later edits of conf/ do not leak into a running sweep, and a crash, an OOM ki
 import atexit
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -21,11 +21,12 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from segfield.files import write_text
 from segfield.run import batch
 from segfield.run.check import announce
-from segfield.run.execute_sweep import Execution, Settings
+from segfield.run.execute_sweep import Execution, Settings, Starter
 from segfield.run.job import OVER, Row
 from segfield.run.lock import LockedError, locked
 from segfield.run.results import told
 from segfield.run.sweep import NAME, Sweep
+from segfield.run.table import tell
 
 _GRID = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 _RECORD = "multirun.yaml"  # Hydra writes it before it calls launch
@@ -50,10 +51,12 @@ class ProcessesLauncher(Launcher):
         self._settings = Settings(jobs, retry_failed, preload)
         self._max_jobs = max_jobs
         self._config = DictConfig({})
-        self._context: HydraContext | None = None
+        self._load: Callable[..., DictConfig] | None = None
         self._sweep: Sweep | None = None
         self._total: int | None = None  # jobs of a grid; a search has no such number
         self._first = 0  # number of the first job
+        self._planner: batch.Planner | None = None
+        self._starter = Starter(preload=preload)
         self._frozen = False
         self._held = contextlib.ExitStack()
 
@@ -63,7 +66,11 @@ class ProcessesLauncher(Launcher):
         Raises:
             SystemExit: 2 for a grid without jobs or with too many, or a setting that cannot be.
         """
-        self._context, self._config = hydra_context, config
+        self._config = config
+        # Hydra's sweepers compose each job to see whether that can be done, and stop at the first that cannot; planning
+        # composes each job too and tells of all: twice would cost 50 ms a job, and memory of this process.
+        loader: Any = hydra_context.config_loader
+        self._load, loader.load_sweep_config = loader.load_sweep_config, lambda *_, **__: None
         if config.hydra.sweeper.get("_target_") == _GRID:
             words = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
             parser = OverridesParser.create(config_loader=hydra_context.config_loader)
@@ -88,16 +95,20 @@ class ProcessesLauncher(Launcher):
         setup_globals()
         sweep = self._opened()
         numbers = [self._first + initial_job_idx + place for place, _ in enumerate(job_overrides)]
-        plan = batch.planned(self._compose, dict(zip(numbers, job_overrides, strict=True)), sweep, self._settings)
+        last = self._total is not None and initial_job_idx + len(numbers) >= self._total
+        self._planner = self._planner or batch.Planner(self._compose, sweep, self._settings)
+        plan = self._planner.plan(dict(zip(numbers, job_overrides, strict=True)))
+        if last:
+            self._planner.close()  # and what it has imported
         self._frozen = True
         sweep.add(plan.jobs)
-        sys.stderr.write(f"{len(plan.jobs)} jobs are frozen in {sweep.folder}\n")
-        execution = Execution(sweep, self._settings, lambda number: plan.words.get(number, []))
+        tell(f"{len(plan.jobs)} job{'' if len(plan.jobs) == 1 else 's'} frozen in {sweep.folder}")
+        execution = Execution(sweep, self._settings, lambda number: plan.words.get(number, []), self._starter)
         execution.run(numbers)
         rows = [execution.rows[number] for number in numbers]
-        if self._total is not None and initial_job_idx + len(numbers) >= self._total:
+        if last:
             for line in told(list(execution.rows.values()), sweep.folder):
-                sys.stderr.write(f"{line}\n")
+                tell(line)
             if not execution.ended_well(sweep.jobs):
                 raise JobError(f"{sweep.folder} has jobs that did not end well")
         return [
@@ -146,8 +157,8 @@ class ProcessesLauncher(Launcher):
 
     def _compose(self, overrides: Sequence[str], number: int) -> tuple[DictConfig, DictConfig, Path]:
         """Return the config of one job, Hydra's own, and the job's folder."""
-        assert self._context is not None
-        config = self._context.config_loader.load_sweep_config(self._config, list(overrides))
+        assert self._load is not None
+        config = self._load(self._config, list(overrides))
         with open_dict(config):
             config.hydra.job.id = str(number)
             config.hydra.job.num = number
@@ -155,9 +166,10 @@ class ProcessesLauncher(Launcher):
         with read_write(config.hydra.runtime), open_dict(config.hydra.runtime):
             config.hydra.runtime.output_dir = str(folder)
         HydraConfig.instance().set_config(config)
-        task = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        hydra = OmegaConf.masked_copy(config, ["hydra"])
-        return task, hydra, folder
+        hydra: Any = HydraConfig.instance().cfg
+        with open_dict(config):
+            del config["hydra"]
+        return config, hydra, folder
 
     def _returned(self, words: Sequence[str], row: Row, search: bool) -> JobReturn:
         job = JobReturn(overrides=list(words), working_dir=str(row.folder), status=JobStatus.COMPLETED)
@@ -170,6 +182,9 @@ class ProcessesLauncher(Launcher):
 
     def _leave(self, record: Path, before: str | None) -> None:
         """Give the lock back; where no job was frozen, undo what Hydra has written."""
+        if self._planner:
+            self._planner.close()
+        self._starter.close()
         self._held.close()
         if self._frozen:
             return

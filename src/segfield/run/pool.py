@@ -116,7 +116,7 @@ def follow_parent() -> bool:
         return True
     die_with_parent(signal.SIGTERM)
     with contextlib.suppress(ValueError, OSError):  # stderr without a file
-        faulthandler.enable(sys.stderr)
+        faulthandler.enable(sys.stderr, all_threads=False)
     return parent == str(os.getppid())  # it may have died before the line above
 
 

@@ -24,24 +24,23 @@ from typing import Any, NoReturn, final
 from segfield.processes import die_with_parent
 from segfield.run.lock import alive
 from segfield.run.pool import PARENT, appended, reaped
+from segfield.run.whitelist import LISTED
 
 _LOST = -signal.SIGTERM  # how a job ends whose zygote has died: it saves
 _TICK = 0.05  # [s] between two looks at the children
-# What a run imports, beside what these import.
+# What a run imports, beside the classes that a config can name and what all of these import.
 _MODULES = (
     "pytorch_lightning",
     "segmentation_models_pytorch",
     "torch.utils.tensorboard",
+    "typeguard",
     "hydra.utils",
     "segfield.commands.execute",
-    "segfield.data.blobs",
-    "segfield.data.carvana",
-    "segfield.data.folder",
     "segfield.run.checkpoint_io",
-    "segfield.run.data",
+    "segfield.run.checkpoints",
+    "segfield.run.fit",
     "segfield.run.rehearsal",
-    "segfield.run.unprofiled",
-    "segfield.run.weights",
+    *dict.fromkeys(name.rpartition(".")[0] for name in LISTED if name.startswith("segfield.")),
 )
 
 

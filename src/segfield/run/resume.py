@@ -1,5 +1,6 @@
 """`execute <sweep folder>`: run what of a sweep has not ended, from what is frozen there; conf/ is not read."""
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,13 +9,14 @@ from typing import Any
 import yaml
 
 from segfield.run.check import announce
-from segfield.run.execute_sweep import Execution, Settings
+from segfield.run.execute_sweep import Execution, Settings, Starter
 from segfield.run.job import OVER
 from segfield.run.lock import locked
 from segfield.run.placement import KEYS
 from segfield.run.results import told
 from segfield.run.signature import near
 from segfield.run.sweep import opened
+from segfield.run.table import tell
 
 _SETTING = "hydra.launcher."
 _SETTINGS = ("jobs", "retry_failed", "preload")
@@ -37,14 +39,14 @@ def attempt(folder: str | Path, words: Sequence[str] = ()) -> int:
     try:
         settings, placement = _parted(words)
         opened(folder)  # before the lock is written into what others sent
-        with locked(folder):
+        with locked(folder), contextlib.closing(Starter(preload=settings.preload)) as starter:
             sweep = opened(folder)
-            execution = Execution(sweep, settings, lambda _: placement)
+            execution = Execution(sweep, settings, lambda _: placement, starter)
             if announce(execution.shares.problems(), "This sweep cannot start:"):
                 return 2
             execution.run(sweep.jobs)
             for line in told(list(execution.rows.values()), folder):
-                sys.stderr.write(f"{line}\n")
+                tell(line)
             return 0 if all(row.state in OVER for row in execution.rows.values()) else 1
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")

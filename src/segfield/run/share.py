@@ -3,6 +3,7 @@
 GPUs are counted without torch, which would keep the devices busy in this process.
 """
 
+import functools
 import os
 import shutil
 import subprocess
@@ -22,13 +23,19 @@ def visible_gpus() -> list[str]:
         names = [name.strip() for name in given.split(",")]
         end = next((place for place, name in enumerate(names) if name in ("", "-1")), len(names))
         return names[:end]  # CUDA too reads up to the first that names none
-    if not (program := shutil.which("nvidia-smi")):
-        return []
+    return [str(number) for number in range(_counted(shutil.which("nvidia-smi")))]
+
+
+@functools.cache
+def _counted(program: str | None) -> int:
+    """Return how many GPUs nvidia-smi lists; it takes a second, and a search asks for each of its batches."""
+    if program is None:
+        return 0
     try:
         listed = subprocess.run([program, "-L"], capture_output=True, text=True, check=True, timeout=60).stdout
     except (OSError, subprocess.SubprocessError):
-        return []
-    return [str(number) for number, _ in enumerate(line for line in listed.splitlines() if line.startswith("GPU "))]
+        return 0
+    return sum(1 for line in listed.splitlines() if line.startswith("GPU "))
 
 
 @final
@@ -44,19 +51,13 @@ class Shares:
         self._slots = slots
         wanted = {self._wanted(*pair) for pair in devices} if slots > 1 else {0}
         self._gpus = visible_gpus() if wanted != {0} else []
-        self._most = max((count for count in wanted if isinstance(count, int)), default=0)
-        self._lists = sorted(count for count in wanted if isinstance(count, str))
+        self._most = max(wanted, default=0)
 
     def problems(self) -> Iterator[str]:
         """Yield why the jobs cannot run at once."""
         here = len(self._gpus)
         if not here:
             return
-        for devices in self._lists:
-            yield (
-                f"trainer.devices={devices} names GPUs, but with hydra.launcher.jobs={self._slots} each job sees its "
-                "own share alone, counted from 0. Use a number, trainer.devices=1, or hydra.launcher.jobs=1."
-            )
         each = max(self._most, 1)
         if each * self._slots > here:
             fits = here // each
@@ -76,18 +77,16 @@ class Shares:
     def environment(self, slot: int, accelerator: Any, devices: Any) -> Mapping[str, str]:
         """Return which GPUs the job in a slot sees."""
         wanted = self._wanted(accelerator, devices)
-        if not self._gpus or not isinstance(wanted, int) or not wanted:
+        if not self._gpus or not wanted:
             return {}
         share = len(self._gpus) // self._slots
         own = self._gpus[slot * share : (slot + 1) * share]
         return {_VISIBLE: ",".join(own[:wanted] if wanted > 0 else own)}
 
-    def _wanted(self, accelerator: Any, devices: Any) -> int | str:
-        """Return how many GPUs a job takes where there are some, -1 for its whole share; a list as it is typed."""
+    def _wanted(self, accelerator: Any, devices: Any) -> int:
+        """Return how many GPUs a job takes where there are some, -1 for its whole share; check knows no list."""
         if accelerator not in _ON_GPUS:
             return 0
         if devices in _ALL:
             return -1
-        if isinstance(devices, int) or (isinstance(devices, str) and devices.isdecimal()):
-            return int(devices)
-        return str(devices).replace(" ", "")
+        return int(devices) if str(devices).isdecimal() else 0

@@ -113,6 +113,7 @@ def _misfits(entries: Sequence[Any]) -> Iterator[str]:
             yield f"entry {place} must have {', '.join(_KNOWN)}; found {entry!r:.80}"
             continue
         wrong = [name for name, kind in _TYPES.items() if type(entry[name]) is not kind]
+        wrong += ["monitor"] if not wrong and not entry["monitor"].isprintable() else []
         if wrong or not all(isinstance(word, str) for word in entry["overrides"]):
             name = wrong[0] if wrong else "overrides"
             yield f"entry {place}: {name}={entry[name]!r:.80}, expected {_TYPES[name].__name__}"

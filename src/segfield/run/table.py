@@ -1,5 +1,6 @@
 """What a sweep shows while it runs: a live table on a terminal, else plain lines."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Sequence
@@ -36,6 +37,13 @@ def remaining(rows: Sequence[Row], slots: int) -> float | None:
     return max([(sum(lefts) + sum(unknown) + waiting * each) / slots, *lefts])
 
 
+def tell(text: str) -> None:
+    """Write a line to standard error; a terminal that is gone (a closed pipe) ends no sweep."""
+    with contextlib.suppress(OSError, ValueError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
+
+
 class Board(Protocol):
     """Shows a sweep."""
 
@@ -62,7 +70,10 @@ def outcome(row: Row) -> str:
     """Return how a job ended, in one line."""
     score = f": {row.job.monitor}={row.best:.4g}" if row.best is not None and row.state in OVER else ""
     reason = f": {row.reason.splitlines()[0]}" if row.reason and not score else ""
-    return f"job {row.job.number} {row.state}{score}{reason} in {duration(row.seconds())}"
+    if row.state == "finished" and not score:
+        reason = f" without a score: {row.job.monitor} was not logged, or is no number"
+    name = "" if row.state in OVER else f" ({row.named()})"
+    return f"job {row.job.number}{name} {row.state}{score}{reason} in {duration(row.seconds())}"
 
 
 @final
@@ -78,8 +89,7 @@ class Plain:
 
     def say(self, text: str) -> None:
         """See Board."""
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+        tell(text)
 
     def started(self, row: Row) -> None:
         """See Board."""
@@ -138,8 +148,8 @@ class Live:
         """See Board."""
 
     def ended(self, row: Row) -> None:
-        """See Board; a table that shows running jobs alone tells of none that has ended."""
-        if len(self._rows) > self._room():
+        """See Board; a table of running jobs alone tells of none that has ended."""
+        if len(self._rows) > self._room() or row.state not in OVER:
             self.say(outcome(row))
 
     def tick(self) -> None:
