@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import yaml
 from hydra.core.plugins import Plugins
+from hydra.core.utils import JobStatus
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from hydra.utils import instantiate
@@ -162,11 +163,11 @@ class OptunaSearch(Sweeper):
                 raise _said(f"{why}: {self._folder}")
 
     def _launch(self, study: "Study", trials: dict[int, list[str]]) -> list[tuple[int, Path | None]]:
-        """Launch jobs; return each trial with its job's folder, None where its values cannot be."""
+        """Launch jobs; return each trial with its job's folder, None where its values cannot be or it has no score."""
         job = self._first + self._launched
         for place, trial in enumerate(trials):
             study.assign(trial, job + place)
-        folders = [self._folder / str(job + place) for place in range(len(trials))]
+        folders: list[Path | None] = [self._folder / str(job + place) for place in range(len(trials))]
         try:
             found = self._launcher.launch(list(trials.values()), self._launched if self._ours else job)
         except SystemExit as stop:
@@ -176,12 +177,12 @@ class OptunaSearch(Sweeper):
                 return [(trial, None) for trial in trials]
             return [pair for trial, words in trials.items() for pair in self._launch(study, {trial: words})]
         except Exception as error:  # of a cluster, whose worker is gone
-            if self._ours or not any(folder.exists() for folder in folders):
+            if self._ours or not any(folder and folder.exists() for folder in folders):
                 raise
             sys.stderr.write(f"{type(error).__name__}: {error}\n")
         else:
             if self._ours:
-                folders = [Path(job.working_dir) for job in found]
+                folders = [Path(it.working_dir) if it.status is JobStatus.COMPLETED else None for it in found]
         self._launched += len(trials)
         return list(zip(trials, folders, strict=True))
 
