@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +16,30 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from segfield.run import launcher, placement
+from segfield.run import launcher, placement, search
 from segfield.run.check import ELSEWHERE, announce, problems
 from segfield.run.signature import near
+from segfield.run.worker import work
 
 CONF = placement.PROJECT / "conf"
+_EXTRAS = {"hydra_optuna_sweeper": "sweep", "hydra_ray_launcher": "ray", "hydra_submitit_launcher": "slurm"}
 REFUSALS = (HydraException, OmegaConfBaseException, ValueError, OSError)  # of Hydra, of omegaconf, of what they call
 
 
 def register() -> None:
     """Make the resolvers and the launcher known to Hydra; call it before hydra.main."""
     placement.share_cores()
-    OmegaConf.register_resolver("outputs", lambda: str(placement.outputs()), replace=True)
+    outputs = str(placement.outputs())  # also on a worker, to which Hydra sends its resolvers
+    OmegaConf.register_resolver("outputs", lambda: outputs, replace=True)
+    started = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")  # Hydra's now is another one in each copy of a config
+    OmegaConf.register_resolver("started", lambda: started, replace=True)
     OmegaConf.register_resolver("cores", placement.cores, replace=True)
-    Plugins.instance().register(launcher.ProcessesLauncher)
+    for plugin in (launcher.ProcessesLauncher, search.OptunaSearch):
+        Plugins.instance().register(plugin)
 
 
 def start(main: Callable[[], None]) -> None:
@@ -48,11 +56,25 @@ def start(main: Callable[[], None]) -> None:
         sys.exit(130)
     except launcher.JobError:  # said when it happened
         sys.exit(1)
+    except RuntimeError as error:
+        if not str(error).startswith("Unknown plugin class"):
+            raise
+        announce([_no_plugin(str(error))])
+        sys.exit(2)
     except REFUSALS as error:
         words = sys.argv[1:]
         alone = isinstance(error, HydraException) and not any(word.startswith("-") for word in words)
         announce(faults(words) if alone else [plain(error, words)])
         sys.exit(2)
+
+
+def _no_plugin(text: str) -> str:
+    """Say what Hydra's word on a launcher or sweeper means, and what to type."""
+    name = text.partition("'")[2].rstrip("'")
+    for package, extra in _EXTRAS.items():
+        if name.startswith(f"hydra_plugins.{package}."):
+            return f"{name} is not installed. Type: pip install -e '.[{extra}]'"
+    return f"{name} is no launcher or sweeper of Hydra's. Use hydra/launcher=processes and hydra/sweeper=basic."
 
 
 def faults(words: Sequence[str], facts: dict[str, Any] | None = None) -> Iterator[str]:
@@ -179,9 +201,13 @@ def accepted(values: dict[str, Any], why: dict[str, str], folder: Path, header: 
         folder: of the run.
         header: of the list of errors.
     """
+    return not announce(refused(values, why, folder), header)
+
+
+def refused(values: dict[str, Any], why: dict[str, str], folder: Path) -> Iterator[str]:
+    """Yield what keeps a run from starting, or from continuing the one that stands in its folder."""
     stands = (folder / "config.yaml").exists() and not why
-    found = _against(folder, values) if stands else problems(values, folder, why)
-    return not announce(found, header)
+    yield from _against(folder, values) if stands else problems(values, folder, why)
 
 
 def _against(folder: Path, values: dict[str, Any]) -> Iterator[str]:
@@ -193,16 +219,22 @@ def _against(folder: Path, values: dict[str, Any]) -> Iterator[str]:
         yield str(error)
 
 
-def run(config: DictConfig) -> None:
-    """Check, freeze and execute one run.
+def run(config: DictConfig) -> Any:
+    """Check, freeze and execute one run, or, on a worker of another launcher than ours, a job of a sweep.
+
+    Returns:
+        Of a job: see worker.py.
 
     Raises:
+        JobError: of a job, likewise.
         SystemExit: 2 where it cannot start, 1 where it failed, 130 or 143 after a signal.
     """
     from segfield.run.execute import attempt
     from segfield.run.freeze import freeze
 
     hydra_config: Any = HydraConfig.instance().cfg
+    if hydra_config.hydra.mode == RunMode.MULTIRUN:
+        return work(config)
     folder = Path(hydra_config.hydra.runtime.output_dir)
     try:
         new = not (folder / "config.yaml").exists()

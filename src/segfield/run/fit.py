@@ -27,6 +27,7 @@ def fit(config: dict[str, Any], status: Status | None, peers: Peers) -> None:
     """
     import torch
 
+    from segfield.callbacks.prune import Prune
     from segfield.run.build import build, build_trainer
     from segfield.run.progress import Progress
     from segfield.run.watch import Watch
@@ -45,6 +46,9 @@ def fit(config: dict[str, Any], status: Status | None, peers: Peers) -> None:
     write_digests(trainer, Path("checkpoints/best.ckpt"))
     if peers.number == 0:
         clear_temporaries("checkpoints")
+    why = next((callback.reason for callback in run.callbacks if isinstance(callback, Prune)), None)
+    if status and why:
+        status.update(state="pruned", reason=why)
 
 
 def _begin(config: dict[str, Any], run: Any, status: Status | None) -> tuple[Any, int | None]:
