@@ -20,13 +20,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from segfield.run import launcher, placement, search
+from segfield.run import extras, launcher, placement, search
 from segfield.run.check import ELSEWHERE, announce, problems
 from segfield.run.signature import near
-from segfield.run.worker import work
+from segfield.run.worker import WorkerError, anchored, work
 
 CONF = placement.PROJECT / "conf"
-_EXTRAS = {"hydra_optuna_sweeper": "sweep", "hydra_ray_launcher": "ray", "hydra_submitit_launcher": "slurm"}
 REFUSALS = (HydraException, OmegaConfBaseException, ValueError, OSError)  # of Hydra, of omegaconf, of what they call
 
 
@@ -50,31 +49,25 @@ def start(main: Callable[[], None]) -> None:
             failed, 130 after Ctrl-C.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, instead of printing tracebacks
+    sys.argv[1:] = map(anchored, sys.argv[1:])
     try:
         main()
     except KeyboardInterrupt:
         sys.exit(130)
-    except launcher.JobError:  # said when it happened
+    except launcher.JobError as error:
+        if isinstance(error, WorkerError):  # others are said when they happen
+            sys.stderr.write(f"{error}\n")
         sys.exit(1)
-    except RuntimeError as error:
-        if not str(error).startswith("Unknown plugin class"):
+    except (RuntimeError, ConnectionError) as error:
+        if (hint := extras.missing(error)) is None:
             raise
-        announce([_no_plugin(str(error))])
+        announce([hint])
         sys.exit(2)
     except REFUSALS as error:
         words = sys.argv[1:]
         alone = isinstance(error, HydraException) and not any(word.startswith("-") for word in words)
         announce(faults(words) if alone else [plain(error, words)])
         sys.exit(2)
-
-
-def _no_plugin(text: str) -> str:
-    """Say what Hydra's word on a launcher or sweeper means, and what to type."""
-    name = text.partition("'")[2].rstrip("'")
-    for package, extra in _EXTRAS.items():
-        if name.startswith(f"hydra_plugins.{package}."):
-            return f"{name} is not installed. Type: pip install -e '.[{extra}]'"
-    return f"{name} is no launcher or sweeper of Hydra's. Use hydra/launcher=processes and hydra/sweeper=basic."
 
 
 def faults(words: Sequence[str], facts: dict[str, Any] | None = None) -> Iterator[str]:
@@ -226,7 +219,7 @@ def run(config: DictConfig) -> Any:
         Of a job: see worker.py.
 
     Raises:
-        JobError: of a job, likewise.
+        WorkerError: of a job, likewise.
         SystemExit: 2 where it cannot start, 1 where it failed, 130 or 143 after a signal.
     """
     from segfield.run.execute import attempt

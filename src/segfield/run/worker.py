@@ -5,6 +5,7 @@ frozen, also where conf/ has been edited since. It returns or raises, and never 
 """
 
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,18 @@ from segfield.run.status import ENDED, shown
 
 _log = logging.getLogger(__name__)
 _OVERRIDES = "overrides.yaml"
+_SWEEP = re.compile(r"hydra\.sweep\.dir=([\w.-][\w./-]*)")
+
+
+class WorkerError(JobError):
+    """A job on a worker ended without a result; whoever waits for it tells why."""
+
+
+def anchored(word: str) -> str:
+    """Make a typed folder of a sweep absolute: it is the same for workers that stand elsewhere."""
+    found = _SWEEP.fullmatch(word)
+    whole = f"hydra.sweep.dir={Path(found[1]).absolute()}" if found else word
+    return whole if re.fullmatch(r"[\w./=-]+", whole) else word  # the way here may need Hydra's quotes
 
 
 def work(config: DictConfig) -> Any:
@@ -29,7 +42,7 @@ def work(config: DictConfig) -> Any:
         The best value of the monitored score; None where there is none.
 
     Raises:
-        JobError: if it cannot start, or failed.
+        WorkerError: if it cannot start, or failed.
         SystemExit: after a signal.
     """
     from segfield.run.compose import frozen_record, refused, resolved
@@ -49,10 +62,14 @@ def work(config: DictConfig) -> Any:
             except ValueError as error:
                 errors = [str(error)]
         if errors:
-            raise JobError(f"job {hydra_config.hydra.job.num} cannot start:\n" + "\n".join(f"- {it}" for it in errors))
+            raise WorkerError(
+                f"job {hydra_config.hydra.job.num} cannot start:\n" + "\n".join(f"- {it}" for it in errors)
+            )
     code, status = attempt(folder, checked=new), shown(folder)
     if code or status["state"] not in ENDED:
-        raise JobError(f"{folder} is {status['state']}: {status.get('reason') or 'it did not start, see its output'}")
+        raise WorkerError(
+            f"{folder} is {status['state']}: {status.get('reason') or 'it did not start, see its output'}"
+        )
     return (status.get("best") or {}).get(config.task.monitor)
 
 
