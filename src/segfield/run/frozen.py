@@ -1,8 +1,8 @@
 """The values of frozen configs that are only looked at: thousands in a second, whoever wrote them.
 
 The groups of a config (`optimizer: ...`) stand one below the other, and most of a project's runs have most of them in
-common, so each different text is parsed once. What executes a run reads its config by freeze.load instead, by
-plain().
+common, so each different text is parsed once. What executes a run reads its config by freeze.load instead, as
+plain() gives it.
 """
 
 import re
