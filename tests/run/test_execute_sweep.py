@@ -149,6 +149,14 @@ def test_jobs_that_fail_crash_or_are_killed_leave_the_others_running(sweeps: Swe
     assert states(tmp_path) == ["finished", "killed", "killed", "finished"]
 
 
+def test_batches_that_follow_a_failed_job_run_all_the_same(sweeps: Sweeps, tmp_path: Path) -> None:
+    code, said = sweeps.train(*TINY, *act("fail", "none"), "hydra.sweeper.max_batch_size=1")
+    assert code == 1
+    assert "Error executing job" not in said
+    assert states(tmp_path) == ["failed", "finished"]
+    assert said.count("2 jobs: 1 failed, 1 finished") == 1
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_every_job_and_the_same_command_goes_on(
     sweeps: Sweeps, tmp_path: Path, number: signal.Signals, code: int

@@ -42,7 +42,7 @@ def fit(config: dict[str, Any], status: Status | None, peers: Peers) -> None:
     watches = [] if peers.store is None else [Watch(peers.store, ranks.settings(config).timeout)]
     progress = [Progress(status)] if status else []
     trainer = build_trainer(config, [*run.callbacks, *progress, *watches], purge)
-    trainer.fit(run.task, datamodule=run.data, ckpt_path=start.path if start else None, weights_only=True)
+    trainer.fit(run.task, datamodule=run.data, ckpt_path=start, weights_only=True)
     write_digests(trainer, Path("checkpoints/best.ckpt"))
     if peers.number == 0:
         clear_temporaries("checkpoints")
@@ -51,11 +51,11 @@ def fit(config: dict[str, Any], status: Status | None, peers: Peers) -> None:
         status.update(state="pruned", reason=why)
 
 
-def _begin(config: dict[str, Any], run: Any, status: Status | None) -> tuple[Any, int | None]:
+def _begin(config: dict[str, Any], run: Any, status: Status | None) -> list[Any]:
     """Hold the run to its data, choose where it goes on, and write down that it does.
 
     Returns:
-        The checkpoint, None for none; the first step that TensorBoard writes again, None for a new run.
+        Path of the checkpoint, None for none; the first step that TensorBoard writes again, None for a new run.
     """
     from segfield.run.checkpoints import starting_point
     from segfield.run.data import hold_data
@@ -76,7 +76,7 @@ def _begin(config: dict[str, Any], run: Any, status: Status | None) -> tuple[Any
     if ranks.world_size(config["trainer"]) > 1 and not ranks.gpus(config["trainer"]) and ranks.has_batch_norm(run.task):
         _log.warning(_BATCH_NORM)
     _log.info("%s parameters, %d training and %d validation samples", f"{parameters:,}", train, val)
-    return start, purge
+    return [str(start.path) if start else None, purge]
 
 
 def _follow(run: Any) -> None:

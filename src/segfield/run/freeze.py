@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from segfield.files import write_new, write_text
-from segfield.run.frozen import BROKEN, SafeLoader
+from segfield.run.frozen import BROKEN, plain
 from segfield.run.inside import links_outside, nodes, paths_outside
 from segfield.run.placement import absolute, difference
 from segfield.run.status import NAME as STATUS
@@ -47,7 +47,7 @@ def _read(folder: str | Path) -> dict[str, Any]:
             "for example outputs/unet_small_blobs/<time>."
         )
     try:
-        config = yaml.load(path.read_bytes(), SafeLoader)
+        config = plain(path.read_bytes())
     except BROKEN as error:
         raise ValueError(f"{path} is no YAML: {error}. Restore it from a copy of the run.") from error
     if not isinstance(config, dict):

@@ -1,8 +1,8 @@
 """The values of frozen configs that are only looked at: thousands in a second, whoever wrote them.
 
 The groups of a config (`optimizer: ...`) stand one below the other, and most of a project's runs have most of them in
-common, so each different text is parsed once. What executes a run reads its config by freeze.load instead, with
-SafeLoader.
+common, so each different text is parsed once. What executes a run reads its config by freeze.load instead, as
+plain() gives it.
 """
 
 import re
@@ -29,7 +29,7 @@ def _refuse_merges(loader: Any, node: yaml.MappingNode) -> None:
         raise yaml.constructor.ConstructorError(None, None, "mappings are merged (<<)", node.start_mark)
 
 
-_Fast, SafeLoader = (  # both without merges
+_Fast, _Safe = (  # both without merges
     type("_Loader", (base,), {"flatten_mapping": _refuse_merges})
     for base in (getattr(yaml, "CSafeLoader", yaml.SafeLoader), yaml.SafeLoader)
 )
@@ -75,6 +75,19 @@ class Frozen:
         return values
 
 
+def plain(text: str | bytes, kind: Any = _Safe) -> Any:
+    """Return the one document of a text as numbers, words, lists and mappings, without merges.
+
+    Raises:
+        Exception: one of BROKEN.
+    """
+    loader = kind(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 def _alone(group: str) -> dict[str, Any] | None:
     """Return the values of one group's text; nothing where it means something else alone, or nothing."""
     try:
@@ -85,7 +98,7 @@ def _alone(group: str) -> dict[str, Any] | None:
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    config = yaml.load(text, _Fast if len(_NESTS.findall(text)) < _DEEP else SafeLoader)
+    config = plain(text, _Fast if len(_NESTS.findall(text)) < _DEEP else _Safe)
     if not isinstance(config, dict) or not config:
         raise ValueError("no frozen config: expected groups such as data: and trainer:")
     for _ in nodes(config):  # refuses what never ends

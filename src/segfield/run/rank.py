@@ -8,7 +8,6 @@ import contextlib
 import json
 import logging
 import os
-import pickle
 import re
 import signal
 import sys
@@ -141,7 +140,7 @@ class Peers:
     def once(self, work: Callable[[], T]) -> T:
         """Do some work at rank 0 while the others wait for it, and return its result everywhere.
 
-        Call it alike on every rank.
+        Call it alike on every rank. A result is made of numbers, words, lists and null: it travels as JSON.
         """
         if self.store is None:
             return work()
@@ -149,11 +148,11 @@ class Peers:
         key = f"segfield/once/{self._turn}"
         if self.number == 0:
             result = work()
-            self.store.set(key, pickle.dumps(result))
+            self.store.set(key, json.dumps(result))
             return result
         with _mortal():
             self.store.wait([key], _LONGEST)
-        content: T = pickle.loads(self.store.get(key))  # this run's own rank 0 wrote it
+        content: T = json.loads(self.store.get(key))
         return content
 
 

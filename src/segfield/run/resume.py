@@ -69,7 +69,7 @@ def _parted(words: Sequence[str]) -> tuple[Settings, list[str]]:
             name = key.removeprefix(_SETTING)
             if name not in _SETTINGS:
                 raise ValueError(f"{key}: a sweep that stands takes {_named()}{near(key, _named().split(', '))}")
-            given[name] = yaml.safe_load(text)
+            given[name] = _value(word, text)
         elif key in KEYS:
             placement.append(word)
         else:
@@ -81,6 +81,13 @@ def _parted(words: Sequence[str]) -> tuple[Settings, list[str]]:
     if wrong := settings.problems():
         raise ValueError("\n".join(wrong))
     return settings, placement
+
+
+def _value(word: str, text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{word}: the value is no YAML. Write for example hydra.launcher.jobs=2.") from error
 
 
 def _named() -> str:

@@ -188,7 +188,7 @@ class Live:
             state = Text(_state(row), style=_STYLES.get(_state(row), ""))
             cells = (str(row.job.number), state, Text(changed), epochs, score)
             table.add_row(*cells, duration(row.seconds() or None), duration(row.left()))
-        return Group(Text(self._summary()), table)
+        return Group(Text(self._summary()), *([table] if shown else []))
 
     def _summary(self) -> str:
         counts: dict[str, int] = {}
