@@ -1,6 +1,4 @@
-import json
 import os
-import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +26,6 @@ pytestmark = [
 
 Fit = Callable[..., pl.Trainer]
 Forked = Callable[[Callable[[], object]], tuple[int, str]]
-Cli = Callable[..., Any]
-TINY = ("debug=fast", "data.size=[32,32]", "data.length=10", "threads=1")
 
 
 def metrics(folder: Path, *values: object, name: str = "val/dice") -> None:
@@ -53,7 +49,8 @@ def at(epoch: int, prune: Prune, **changes: Any) -> bool:
     whole: Any = {"max_epochs": 9, "min_epochs": None, "min_steps": None, "should_stop": False}
     strategy = SimpleNamespace(broadcast=lambda judgement: judgement)
     place = {"current_epoch": epoch, "global_step": epoch + 1}
-    trainer: Any = SimpleNamespace(is_global_zero=True, strategy=strategy, **{**whole, **place, **changes})
+    whole |= {"is_global_zero": True, "strategy": strategy, "callback_metrics": {}}
+    trainer: Any = SimpleNamespace(**{**whole, **place, **changes})
     prune.on_train_start(trainer, trainer)
     prune.on_train_epoch_end(trainer, trainer)
     return bool(trainer.should_stop)
@@ -199,34 +196,3 @@ def test_a_kill_after_a_judgement_changes_neither_it_nor_any_bit(
     assert differences(tmp_path / "twin/0", tmp_path / "run/0") == []
     judged = [(tmp_path / name / "0/prune.csv").read_text() for name in ("twin", "run")]
     assert judged[0] == judged[1]
-
-
-@pytest.mark.slow
-def test_the_bad_job_of_a_sweep_is_pruned_and_leaves_a_usable_folder(cli: Cli, tmp_path: Path) -> None:
-    sweep = (
-        *("train.py", "-m", *TINY, "callbacks=prune", "callbacks.prune.warmup=1", "trainer.max_epochs=6"),
-        *("callbacks.prune.monitor=train/loss", "callbacks.prune.mode=min"),
-    )
-    outcome = cli(*sweep, "optimizer.lr=1e-2,2e-2,1e-9", f"hydra.sweep.dir={tmp_path / 'sweep'}")
-    assert outcome.code == 0, outcome.err
-    states = [json.loads((tmp_path / f"sweep/{number}/status.json").read_text()) for number in range(3)]
-    assert [status["state"] for status in states] == ["finished", "finished", "pruned"]
-    bad = tmp_path / "sweep/2"
-    assert states[2]["epoch"] == 2
-    assert states[2]["reason"].startswith("train/loss ")
-    assert "after epoch 2 is worse than" in states[2]["reason"]
-    assert (bad / "metrics.csv").read_text().count("\n") == 3
-    assert {path.name for path in (bad / "checkpoints").iterdir()} >= {"best.ckpt", "last.ckpt"}
-    again = cli("segfield", "execute", bad)
-    assert (again.code, again.err.strip()) == (0, f"{bad} is pruned already; nothing to do")
-    refused = cli("segfield", "reproduce", bad)
-    assert refused.code == 2
-    assert f"{bad} is pruned: it was stopped before its last epoch, so it has no end to compare with" in refused.err
-    kept = cli("segfield", "save", bad, tmp_path / "kept")
-    assert kept.code != 0
-    assert "is pruned: only a finished run is kept. Give its command again without callbacks=prune" in kept.err
-    alone = tmp_path / "alone"
-    shutil.copytree(bad, alone, ignore=shutil.ignore_patterns("status.json", "checkpoints", "prune.csv"))
-    outcome = cli("segfield", "execute", alone)
-    assert outcome.code == 0, outcome.err
-    assert "no job of a sweep" in outcome.err
