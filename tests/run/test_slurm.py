@@ -117,3 +117,27 @@ def test_jobs_of_an_array_are_told_to_save_and_go_on_after_their_requeue(
     outcome = cli("train.py", *TINY, *ranks, "optimizer.lr=1e-2", "threads=1", f"hydra.run.dir={twin}")
     assert outcome.code == 0, outcome.err
     assert (job / "trace.csv").read_bytes() == (twin / "trace.csv").read_bytes()
+
+
+def test_the_batch_script_of_the_docs_requeues_itself_and_goes_on(
+    tmp_path: Path, slurm: Callable[..., subprocess.Popen[str]]
+) -> None:
+    text = (PROJECT / "docs/clusters.md").read_text()
+    script = text[text.index("#!/bin/bash") :].partition("```")[0]
+    typed = "python train.py trainer=ddp trainer.devices=4 hydra.run.dir=outputs/mine"
+    assert typed in script
+    run = tmp_path / "mine"
+    words = " ".join([*TINY, "threads=1", "trainer=ddp", "trainer.devices=2", f"hydra.run.dir={run}"])
+    (tmp_path / "script").write_text(script.replace(typed, f"{sys.executable} {PROJECT / 'train.py'} {words}"))
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": str(PROJECT / "src"), "SLURM_JOB_ID": "5"}
+    command = ["bash", str(tmp_path / "script")]
+    with subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE) as first:
+        until(lambda: steps(run) > 10, first)
+        os.kill(json.loads((run / "lock.json").read_text())["pid"], signal.SIGTERM)
+        first.communicate(timeout=120)
+    assert first.returncode == 143
+    assert (tmp_path / "bin/5").exists(), "scontrol requeue 5"
+    assert subprocess.run(command, env=environment, check=False, capture_output=True).returncode == 0
+    assert json.loads((run / "status.json").read_text())["state"] == "finished"
+    assert [entry["from_step"] > 0 for entry in yaml.safe_load((run / "environment.yaml").read_text())] == [False, True]
