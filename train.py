@@ -6,6 +6,7 @@ The only Hydra program of the project. It imports torch nowhere at the top: --he
 """
 
 import sys
+from typing import Any
 
 try:
     import hydra
@@ -19,9 +20,9 @@ compose.register()
 
 
 @hydra.main(config_path="conf", config_name="train", execution_whitelist=[])  # a config names no hydra.callbacks either
-def main(config: DictConfig) -> None:
-    """Run what was composed; a sweep (-m) never comes here, its launcher starts one process per job."""
-    compose.run(config)
+def main(config: DictConfig) -> Any:
+    """Run what was composed, in a sweep (-m) only on a worker of ray or submitit: our launcher starts processes."""
+    return compose.run(config)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the system does with a process whose parent dies: by default nothing, and it works on unseen.
+"""How a process ends: with its parent, which the system does not do by itself, or by a signal.
 
 Below every other room, like files; knows the standard library only.
 """
@@ -8,6 +8,8 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1  # of Linux's prctl
+_SCHEDULERS = (signal.SIGUSR1, signal.SIGUSR2)
+CODES = tuple(128 + number for number in (signal.SIGINT, signal.SIGTERM, *_SCHEDULERS))  # exit codes after signals
 
 
 def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
@@ -17,3 +19,11 @@ def die_with_parent(number: signal.Signals = signal.SIGKILL) -> None:
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(number), 0, 0, 0)
+
+
+def scheduled() -> list[signal.Signals]:
+    """Return the signals by which a scheduler's library (submitit) is told to requeue this process; often none.
+
+    Such a library ignores SIGTERM: schedulers send it long before they kill, and do not requeue what left by itself.
+    """
+    return [number for number in _SCHEDULERS if callable(signal.getsignal(number))]

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,7 @@ from segfield.run.weights import read_digests
 PROJECT = Path(__file__).resolve().parents[2]
 # 11 validation samples: neither 2 nor 3 ranks divide them. 44 train: 3 steps an epoch.
 TINY = (
-    *(
-        "data.size=[32,32]",
-        "data.length=55",
-        "data.batch_size=12",
-        "threads=2",
-        "trainer.max_epochs=4",
-        "logger=tensorboard",
-    ),
+    *("data.size=[32,32]", "data.length=55", "data.batch_size=12", "threads=2", "trainer.max_epochs=4"),
     *("model.width=4", "model.depth=2", "model.norm=group", "callbacks.panels.samples=1", "augmentation=light"),
     *("callbacks.last.every_n_steps=2", "trainer.log_every_n_steps=1", "metrics=binary_group"),
 )
@@ -69,77 +62,68 @@ class Ended:
     said: str
 
 
-Command = Callable[..., Ended]
+class Lab:
+    """Commands as processes of their own, with the callbacks that misbehave at hand, and what runs have left."""
 
+    tiny = TINY
 
-@pytest.fixture(scope="session")
-def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Command]:
-    """Run `python <arguments>` as a process of its own, with the callbacks that misbehave at hand."""
-    modules = tmp_path_factory.mktemp("modules")
-    (modules / "mischief.py").write_text(MISCHIEF)
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("SEGFIELD_", "SLURM_"))}
-    environment |= {
-        "PYTHONPATH": os.pathsep.join([str(PROJECT / "src"), str(modules)]),
-        "SEGFIELD_ALLOW": "mischief.Mischief,mischief.Order",
-        "SEGFIELD_OUTPUTS": str(modules / "outputs"),
-    }
+    def __init__(self, place: Path) -> None:
+        (place / "mischief.py").write_text(MISCHIEF)
+        own = ("SEGFIELD_", "SLURM_")
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(own)} | {
+            "PYTHONPATH": os.pathsep.join([str(PROJECT / "src"), str(place)]),
+            "SEGFIELD_ALLOW": "mischief.Mischief,mischief.Order",
+            "SEGFIELD_OUTPUTS": str(place / "outputs"),
+        }
 
-    def call(*arguments: str | Path, wait: float = 180, **more: str) -> Ended:
+    def run(self, *arguments: str | Path, **more: str) -> Ended:
+        """Call `python <arguments>`, with more in its environment."""
         words = [sys.executable, *map(str, arguments)]
-        done = subprocess.run(
-            words, capture_output=True, text=True, timeout=wait, env=environment | more, start_new_session=True
-        )
+        environment = self.environment | more
+        done = subprocess.run(words, capture_output=True, text=True, timeout=240, env=environment)
         return Ended(done.returncode, done.stdout + done.stderr)
 
-    call.environment = environment  # type: ignore[attr-defined]
-    yield call
+    def train(self, folder: Path, *words: str) -> Ended:
+        return self.run(PROJECT / "train.py", *TINY, f"hydra.run.dir={folder}", *words)
 
+    def execute(self, folder: Path, *words: str) -> Ended:
+        return self.run("-m", "segfield", "execute", folder, *words)
 
-def train(command: Command, folder: Path, *words: str) -> Ended:
-    return command(PROJECT / "train.py", *TINY, f"hydra.run.dir={folder}", *words)
+    def on(self, devices: int) -> tuple[str, ...]:
+        return ("trainer=ddp", f"trainer.devices={devices}") if devices > 1 else ()
 
+    def mischief(self, what: str, rank: int = 1, step: int = 5, *, once: bool = True) -> tuple[str, ...]:
+        keys = {"_target_": "mischief.Mischief", "what": what, "rank": rank, "step": step, "once": str(once).lower()}
+        return tuple(f"+callbacks.mischief.{name}={value}" for name, value in keys.items())
 
-def execute(command: Command, folder: Path, *words: str) -> Ended:
-    return command("-m", "segfield", "execute", folder, *words)
+    def losses(self, folder: Path) -> list[float]:
+        return [float(row.split(",")[2]) for row in (folder / "trace.csv").read_text().splitlines()[1:]]
 
+    def scores(self, folder: Path) -> dict[str, list[str]]:
+        """The columns of metrics.csv that do not depend on the clock."""
+        header, *rows = [row.split(",") for row in (folder / "metrics.csv").read_text().splitlines()]
+        return {name: [row[place] for row in rows] for place, name in enumerate(header) if not name.startswith("time/")}
 
-def on(devices: int) -> tuple[str, ...]:
-    return ("trainer=ddp", f"trainer.devices={devices}") if devices > 1 else ()
-
-
-def mischief(what: str, rank: int = 1, step: int = 5, *, once: bool = True) -> tuple[str, ...]:
-    keys = {"_target_": "mischief.Mischief", "what": what, "rank": rank, "step": step, "once": str(once).lower()}
-    return tuple(f"+callbacks.mischief.{name}={value}" for name, value in keys.items())
-
-
-def losses(folder: Path) -> list[float]:
-    return [float(row.split(",")[2]) for row in (folder / "trace.csv").read_text().splitlines()[1:]]
-
-
-def scores(folder: Path) -> dict[str, list[str]]:
-    """The columns of metrics.csv that do not depend on the clock."""
-    header, *rows = [row.split(",") for row in (folder / "metrics.csv").read_text().splitlines()]
-    return {name: [row[place] for row in rows] for place, name in enumerate(header) if not name.startswith("time/")}
-
-
-def outcome(folder: Path) -> dict[str, Any]:
-    """Everything of a finished run that must not depend on what it went through."""
-    return {
-        "trace": (folder / "trace.csv").read_text(),
-        "scores": scores(folder),
-        "weights": read_digests(folder),
-    }
+    def outcome(self, folder: Path) -> dict[str, Any]:
+        """Everything of a finished run that must not depend on what it went through."""
+        trace = (folder / "trace.csv").read_text()
+        return {"trace": trace, "scores": self.scores(folder), "weights": read_digests(folder)}
 
 
 @pytest.fixture(scope="session")
-def undisturbed(command: Command, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    return Lab(tmp_path_factory.mktemp("lab"))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], Path]:
     """A finished run of so many ranks, made once."""
     made: dict[int, Path] = {}
 
     def find(devices: int) -> Path:
         if devices not in made:
             folder = tmp_path_factory.mktemp("undisturbed") / f"run{devices}"
-            ended = train(command, folder, *on(devices), *mischief("nothing"))
+            ended = lab.train(folder, *lab.on(devices), *lab.mischief("nothing"))
             assert ended.code == 0, ended.said
             made[devices] = folder
         return made[devices]

@@ -18,7 +18,7 @@ def test_there_is_a_good_last_checkpoint_at_every_moment_of_a_save(
     io = WholeCheckpointIO()
     moments: list[list[int]] = []
     for step in range(3):
-        io.save_checkpoint({"step": step}, last, {"former": str(previous)})
+        io.save_checkpoint({"step": step}, last)
 
     def look() -> None:
         moments.append([torch.load(path, weights_only=True)["step"] for path in (last, previous)])
@@ -41,7 +41,7 @@ def test_there_is_a_good_last_checkpoint_at_every_moment_of_a_save(
         monkeypatch.setattr(os, name, looking(name))
     if not links:
         monkeypatch.setattr(os, "link", no_links)
-    io.save_checkpoint({"step": 3}, last, {"former": str(previous)})
+    io.save_checkpoint({"step": 3}, last)
     assert [2, 1] in moments
     assert [2, 2] in moments
     assert moments[-1] == [3, 2]

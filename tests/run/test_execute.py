@@ -70,8 +70,8 @@ def test_a_copied_half_trained_folder_continues_on_its_own(cli: Cli, run: Path) 
 
 def test_the_working_directory_is_the_same_after_an_execution_also_a_failed_one(run: Path) -> None:
     before = Path.cwd()
-    folder = planned(run, "two", trainer__devices=2)
-    with pytest.raises(ValueError, match="one device so far"):
+    folder = planned(run, "two", data__batch_size=1000)
+    with pytest.raises(ValueError, match=r"fewer than data\.batch_size=1000"):
         execute(folder)
     assert Path.cwd() == before
     assert status(folder)["state"] == "failed"
@@ -247,7 +247,13 @@ def test_the_reason_of_a_workers_error_is_its_last_line() -> None:
     [
         ("trainer.accelerator=gpu", "trainer"),
         ("data.num_workers=a", "data.num_workers"),
-        ("trainer.devices=2", "trainer.devices=2"),
+        ("trainer.devices=800", "trainer.devices=800 processes on"),
+        ("trainer.devices=[0,1]", "trainer.devices=[0, 1] must be a number of devices of one machine, or auto; which"),
+        ("trainer.strategy=ddp_spawn", "trainer.strategy=ddp_spawn is none of auto, ddp, fsdp"),
+        (
+            "trainer.strategy=fsdp",
+            "trainer.strategy=fsdp shares weights out over GPUs, and there is none",
+        ),
     ],
 )
 def test_a_placement_that_cannot_be_is_told_before_the_run_is_touched(

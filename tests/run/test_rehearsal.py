@@ -14,6 +14,7 @@ CALLBACKS = "pytorch_lightning.callbacks"
 COSINE = ("+scheduler._target_=torch.optim.lr_scheduler.CosineAnnealingLR", "+scheduler._partial_=true")
 ONE_CYCLE = ("+scheduler._target_=torch.optim.lr_scheduler.OneCycleLR", "+scheduler._partial_=true")
 
+DDP = ("trainer=ddp", "trainer.devices=2")
 SLICES = ("trainer.accumulate_grad_batches=2", "trainer.limit_train_batches=1.0")  # 8 of them
 
 
@@ -53,7 +54,14 @@ def stopping(monitor: str, **more: object) -> str:
         ([stopping("train/dice"), "+trainer.val_check_interval=0.5"], [r"stop\.monitor=train/dice is known"]),
         (["scheduler=plateau", "callbacks.plateau.monitor=train/loss"], [r"plateau\.monitor=train/loss is known"]),
         (["trainer.precision=7-bit"], [r"trainer\.precision=7-bit must be one of .*bf16-mixed"]),
-        (["trainer.strategy=ddpp"], [r"trainer: .*ddpp"]),
+        (["trainer.strategy=ddpp"], [r"trainer\.strategy=ddpp is none of auto, ddp, fsdp.* Use trainer\.strategy=ddp"]),
+        (["trainer=fsdp"], [r"trainer\.strategy=fsdp shares weights .* GPUs, and there is none\. Use trainer=ddp\."]),
+        ([*DDP, "data.batch_size=3"], [r"data\.batch_size=3 is .* devices x accumulation = 2 x 1\. .*batch_size=2"]),
+        ([*DDP, "+trainer.sync_batchnorm=true"],
+         [r"trainer\.sync_batchnorm=true: torch synchronises batch norm on GPUs only.* Use model\.norm=group"]),
+        ([*DDP, "data.length=5"], [r"data: A part of 1 samples cannot .* over 2 devices: .* Use trainer\.devices=1"]),
+        (["ranks.timeout=0"], [r"ranks\.timeout=0 is a number of seconds, 1 or more\. Use 300\."]),
+        (["ranks.max_restarts=a"], [r"ranks\.max_restarts=a must be a whole number"]),
         (["trainer.limit_train_batches=0.001"], [r"limit_train_batches=0\.001 is less than one batch"]),
         ([f"+callbacks.new._target_={CALLBACKS}.ModelCheckpoint", "+callbacks.new.mode=up"],
          [r"callbacks\.new: `mode` can be .*got up"]),

@@ -1,3 +1,5 @@
+import os
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -8,7 +10,8 @@ from torch import Tensor, nn
 
 from segfield.data.blobs import Blobs
 from segfield.data.module import Sample
-from segfield.run.trial import Errors, try_data, try_network, try_schedule
+from segfield.run import trial
+from segfield.run.trial import Errors, try_data, try_devices, try_network, try_schedule
 
 IMAGE = torch.zeros(3, 8, 8)
 
@@ -89,7 +92,7 @@ def test_a_sample_of_each_part_is_read(part: str, monkeypatch: pytest.MonkeyPatc
         return read(self, sample)
 
     monkeypatch.setattr(Blobs, "read", broken)
-    try_data(data, 1, errors)
+    try_data(data, 1, 1, errors)
     assert errors == [f"data: {part} is broken"]
 
 
@@ -99,3 +102,31 @@ def test_what_goes_wrong_is_told_with_its_kind_where_the_text_alone_says_little(
         with errors.trying("thing"):
             raise error
     assert errors == ["thing: by zero (ZeroDivisionError)", "thing: no", "thing: ValueError", "data.root is gone"]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "devices", "message"),
+    [
+        (4, 4, ""),
+        (4, 8, "trainer.devices=8, and 4 GPUs are here (CUDA_VISIBLE_DEVICES counts). Use trainer.devices=4."),
+        (0, 4, ""),
+        (0, 5, "trainer.devices=5 processes on 2 processor cores would only wait .* Use trainer.devices=2 or less."),
+    ],
+)
+def test_more_devices_than_there_are_are_refused(
+    monkeypatch: pytest.MonkeyPatch, gpus: int, devices: int, message: str
+) -> None:
+    monkeypatch.setattr(trial, "gpus", lambda _: gpus)
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    found = list(try_devices({"devices": devices, "accelerator": "auto"}, None))
+    assert len(found) == bool(message)
+    assert all(re.fullmatch(message.replace("(", r"\(").replace(")", r"\)"), one) for one in found)
+
+
+def test_batch_norm_that_ranks_on_a_cpu_cannot_synchronise_is_refused_where_it_is_asked_for() -> None:
+    trainer = {"devices": 2, "accelerator": "cpu", "sync_batchnorm": True}
+    (message,) = try_devices(trainer, nn.BatchNorm2d(2))
+    assert message.endswith("or ~trainer.sync_batchnorm.")
+    assert list(try_devices(trainer, nn.GroupNorm(1, 2))) == []
+    assert list(try_devices({**trainer, "sync_batchnorm": False}, nn.BatchNorm2d(2))) == []
+    assert list(try_devices({**trainer, "devices": 1}, nn.BatchNorm2d(2))) == []

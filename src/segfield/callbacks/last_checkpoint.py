@@ -25,7 +25,7 @@ class LastCheckpoint(Checkpoint):
     A subclass of Lightning's Checkpoint, so that it runs after every other callback.
 
     Args:
-        path: of the checkpoint, inside the run folder; previous.ckpt stands beside it.
+        path: of the checkpoint, inside the run folder; the run's own WholeCheckpointIO keeps the former file beside it.
         every_n_steps: optimiser's steps between two checkpoints inside an epoch; None: no such.
         every_n_minutes: minutes between two checkpoints inside an epoch, by rank 0's clock; None: no such.
 
@@ -52,8 +52,7 @@ class LastCheckpoint(Checkpoint):
     def save(self, trainer: pl.Trainer) -> None:
         """Save now. Call it in on_train_batch_start of the batch that opens a step, or in on_train_epoch_start."""
         if trainer.global_step not in (0, self._saved_at):
-            former = str(Path(self.path).with_name("previous.ckpt"))
-            trainer.save_checkpoint(self.path, storage_options={"former": former})
+            trainer.save_checkpoint(self.path)  # on every rank
             self._saved_at, self._saved_when, self._asked = trainer.global_step, monotonic(), False
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

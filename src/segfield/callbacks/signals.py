@@ -1,7 +1,8 @@
 """Ctrl-C and SIGTERM: save first, then leave with exit code 128 + signal (130, 143).
 
 Lightning's own handling exits with code 0 and saves nothing on SIGTERM. Where several ranks train, all of them leave at
-the same step, whichever got the signal.
+the same step, whichever got the signal. Where a scheduler's library waits for a signal of its own (submitit), that one
+saves and leaves too, and SIGTERM saves only: what leaves by itself would not be requeued.
 """
 
 import logging
@@ -15,6 +16,7 @@ from pytorch_lightning.callbacks import Callback
 
 from segfield.callbacks.agreement import Agreement
 from segfield.callbacks.last_checkpoint import LastCheckpoint
+from segfield.processes import scheduled
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +27,8 @@ class SaveOnSignal(Callback):
 
     def __init__(self) -> None:
         self._received = 0
+        self._to_save = False
+        self._scheduled: list[signal.Signals] = []
         self._trainer: pl.Trainer | None = None
         self._agreement = Agreement()
         self._before: dict[int, Any] = {}
@@ -32,7 +36,9 @@ class SaveOnSignal(Callback):
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Note the handlers of before: a little later Lightning puts its own in the place of SIGTERM's."""
         if stage == "fit" and threading.current_thread() is threading.main_thread():  # Python allows no other
-            self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+            self._scheduled = scheduled()
+            numbers = (signal.SIGINT, signal.SIGTERM, *self._scheduled)
+            self._before = {number: signal.getsignal(number) for number in numbers}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Install the handlers, after Lightning's own."""
@@ -42,6 +48,10 @@ class SaveOnSignal(Callback):
             signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGTERM and self._scheduled:
+            _log.info("SIGTERM: saving after this step; the scheduler decides what comes then")
+            self._to_save = True
+            return
         if self._received:
             raise SystemExit(128 + number)
         self._received = number
@@ -56,12 +66,14 @@ class SaveOnSignal(Callback):
         if batch_idx % trainer.accumulate_grad_batches:
             return
         received = self._agreement.largest(trainer, self._received)
-        if not received:
+        if not received and not self._to_save:
             return
+        self._to_save = False
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, LastCheckpoint):
                 callback.save(trainer)
-        raise SystemExit(128 + received)
+        if received:
+            raise SystemExit(128 + received)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Part from the other ranks: a signal that comes now finds nothing left to save."""

@@ -89,6 +89,11 @@ def _plan(parent: Path, folder: Path, config: dict[str, Any], changed: dict[str,
 def _ended(parent: Path) -> None:
     """Refuse a parent that is still on its way: a saved experiment has no status, it was finished when it was kept."""
     state = shown(parent)["state"] if (parent / "status.json").exists() else "finished"
+    if state == "pruned":
+        raise NotComparableError(
+            f"{parent} is pruned: it was stopped before its last epoch, so it has no end to compare with. For a "
+            "whole run of the same configuration give its command again without callbacks=prune."
+        )
     if state != "finished":
         first = "Wait for its end" if state == "running" else f"Finish it first: python -m segfield execute {parent}"
         raise NotComparableError(f"{parent} is {state}, it has no end to compare with. {first}.")

@@ -50,7 +50,9 @@ def save(run: Path, place: Path) -> str:
     config = load(run)
     state = shown(run)["state"]
     if state != "finished":
-        raise ValueError(f"{run} is {state}: only a finished run is kept. Finish it: python -m segfield execute {run}")
+        whole = "Give its command again without callbacks=prune, keep that run."
+        mend = whole if state == "pruned" else f"Finish it: python -m segfield execute {run}"
+        raise ValueError(f"{run} is {state}: only a finished run is kept. {mend}")
     entries = evidence(run).executions
     if place.exists() and not (place.is_dir() and not any(place.iterdir())):
         raise ValueError(f"{place} is not an empty folder, and nothing is overwritten. Choose another one.")

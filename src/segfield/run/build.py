@@ -5,7 +5,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from segfield.run.ranks import gpus, is_rank, local_ranks, settings
+from segfield.run.ranks import gpus, is_rank, local_ranks, settings, world_size
 from segfield.run.whitelist import allowed
 
 PARTS = ("data", "model", "loss", "metrics", "optimizer", "scheduler", "augmentation")  # what a task is made of
@@ -138,7 +138,10 @@ def _processes(config: dict[str, Any]) -> dict[str, Any]:
     if trainer["strategy"] == "fsdp":
         strategy: Any = FSDPStrategy(timeout=limit)
     else:
-        strategy = DDPStrategy(process_group_backend=None if on_gpus else "gloo", timeout=limit)
+        # From 3 ranks on the order in which gradients are added up depends on DDP's buckets, which it rebuilds after
+        # its first step, also after that of a continued run. It does not where it looks for unused parameters.
+        backend, keeps_buckets = None if on_gpus else "gloo", world_size(trainer) > 2
+        strategy = DDPStrategy(process_group_backend=backend, timeout=limit, find_unused_parameters=keeps_buckets)
     synchronised = trainer.get("sync_batchnorm")
     return {
         "devices": local_ranks(trainer),

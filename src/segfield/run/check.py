@@ -210,6 +210,17 @@ def _devices(trainer: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if strategy not in (*STRATEGIES, "???"):
         text = f"trainer.strategy={shown(strategy)} is none of {', '.join(STRATEGIES)}"
         yield "trainer.strategy", f"{text}, which start their processes here. Use trainer.strategy=ddp."
+    tasks, nodes = os.environ.get("SLURM_NTASKS", ""), trainer.get("num_nodes") or 1
+    if tasks.isdecimal() and type(nodes) is int and int(tasks) > nodes:
+        text = (
+            f"SLURM_NTASKS={tasks}: this run takes {nodes}, one per node, which starts a process per device by itself"
+        )
+        each = devices if type(devices) is int and devices > 0 else "<number>"
+        mend = f"#SBATCH --nodes={nodes} --ntasks-per-node=1 --gpus-per-node={each}"
+        yield (
+            "trainer.num_nodes",
+            f"{text}. Use {mend}, or, in a shell of SLURM's, SLURM_NTASKS={nodes} before the command.",
+        )
 
 
 def _port(config: dict[str, Any]) -> Iterator[tuple[str, str]]:

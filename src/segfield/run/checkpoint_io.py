@@ -10,27 +10,27 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 
 from segfield.files import whole
 
+_FORMER = {"last.ckpt": "previous.ckpt"}  # of which files the one that is replaced is kept, and how it is called then
+
 
 @final
 class WholeCheckpointIO(TorchCheckpointIO):
     """Save through a temporary file in the same folder, fsync and rename."""
 
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: dict[str, str] | None = None
-    ) -> None:
-        """Write the checkpoint; after an error the former one is untouched.
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Write the checkpoint; after an error the former one is untouched. A former last.ckpt becomes previous.ckpt.
 
         Args:
             checkpoint: what to save.
             path: of the file.
-            storage_options: {"former": path} keeps the file that the new one replaces under that name.
+            storage_options: Lightning's, none; FSDP refuses any.
         """
         with whole(path) as file:
             torch.save(checkpoint, file)
-            if storage_options:
+            if former := _FORMER.get(Path(path).name):
                 file.flush()
                 os.fsync(file.fileno())  # good before the former one moves on
-                _keep(Path(path), Path(storage_options["former"]))
+                _keep(Path(path), Path(path).with_name(former))
 
 
 def _keep(path: Path, former: Path) -> None:

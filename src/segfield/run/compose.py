@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
-from segfield.run import launcher, placement
+from segfield.run import extras, launcher, placement, search
 from segfield.run.check import ELSEWHERE, announce, problems
 from segfield.run.signature import near
+from segfield.run.worker import WorkerError, anchored, work
 
 CONF = placement.PROJECT / "conf"
 REFUSALS = (HydraException, OmegaConfBaseException, ValueError, OSError)  # of Hydra, of omegaconf, of what they call
@@ -29,9 +32,13 @@ REFUSALS = (HydraException, OmegaConfBaseException, ValueError, OSError)  # of H
 def register() -> None:
     """Make the resolvers and the launcher known to Hydra; call it before hydra.main."""
     placement.share_cores()
-    OmegaConf.register_resolver("outputs", lambda: str(placement.outputs()), replace=True)
+    outputs = str(placement.outputs())  # also on a worker, to which Hydra sends its resolvers
+    OmegaConf.register_resolver("outputs", lambda: outputs, replace=True)
+    started = datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")  # Hydra's now is another one in each copy of a config
+    OmegaConf.register_resolver("started", lambda: started, replace=True)
     OmegaConf.register_resolver("cores", placement.cores, replace=True)
-    Plugins.instance().register(launcher.ProcessesLauncher)
+    for plugin in (launcher.ProcessesLauncher, search.OptunaSearch):
+        Plugins.instance().register(plugin)
 
 
 def start(main: Callable[[], None]) -> None:
@@ -42,12 +49,20 @@ def start(main: Callable[[], None]) -> None:
             failed, 130 after Ctrl-C.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises its errors, instead of printing tracebacks
+    sys.argv[1:] = map(anchored, sys.argv[1:])
     try:
         main()
     except KeyboardInterrupt:
         sys.exit(130)
-    except launcher.JobError:  # said when it happened
+    except launcher.JobError as error:
+        if isinstance(error, WorkerError):  # others are said when they happen
+            sys.stderr.write(f"{error}\n")
         sys.exit(1)
+    except (RuntimeError, ConnectionError) as error:
+        if (hint := extras.missing(error)) is None:
+            raise
+        announce([hint])
+        sys.exit(2)
     except REFUSALS as error:
         words = sys.argv[1:]
         alone = isinstance(error, HydraException) and not any(word.startswith("-") for word in words)
@@ -179,9 +194,13 @@ def accepted(values: dict[str, Any], why: dict[str, str], folder: Path, header: 
         folder: of the run.
         header: of the list of errors.
     """
+    return not announce(refused(values, why, folder), header)
+
+
+def refused(values: dict[str, Any], why: dict[str, str], folder: Path) -> Iterator[str]:
+    """Yield what keeps a run from starting, or from continuing the one that stands in its folder."""
     stands = (folder / "config.yaml").exists() and not why
-    found = _against(folder, values) if stands else problems(values, folder, why)
-    return not announce(found, header)
+    yield from _against(folder, values) if stands else problems(values, folder, why)
 
 
 def _against(folder: Path, values: dict[str, Any]) -> Iterator[str]:
@@ -193,16 +212,22 @@ def _against(folder: Path, values: dict[str, Any]) -> Iterator[str]:
         yield str(error)
 
 
-def run(config: DictConfig) -> None:
-    """Check, freeze and execute one run.
+def run(config: DictConfig) -> Any:
+    """Check, freeze and execute one run, or, on a worker of another launcher than ours, a job of a sweep.
+
+    Returns:
+        Of a job: see worker.py.
 
     Raises:
+        WorkerError: of a job, likewise.
         SystemExit: 2 where it cannot start, 1 where it failed, 130 or 143 after a signal.
     """
     from segfield.run.execute import attempt
     from segfield.run.freeze import freeze
 
     hydra_config: Any = HydraConfig.instance().cfg
+    if hydra_config.hydra.mode == RunMode.MULTIRUN:
+        return work(config)
     folder = Path(hydra_config.hydra.runtime.output_dir)
     try:
         new = not (folder / "config.yaml").exists()

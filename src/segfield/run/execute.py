@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from segfield.processes import CODES
 from segfield.run import rank, ranks
 from segfield.run.fit import fit
 from segfield.run.freeze import load
@@ -21,7 +22,7 @@ from segfield.run.lock import LockedError, alive, locked
 from segfield.run.log import logged
 from segfield.run.placement import located, override
 from segfield.run.rank import Peers
-from segfield.run.status import Status, read_status
+from segfield.run.status import ENDED, Status, read_status
 
 _log = logging.getLogger(__name__)
 
@@ -59,11 +60,11 @@ def execute(folder: str | Path, placement: Sequence[str] = ()) -> dict[str, Any]
 
 def _has_ended(folder: Path) -> bool:
     before = read_status(folder)
-    if before["state"] == "finished":
-        _log.info("%s is finished already; nothing to do", folder)
+    if before["state"] in ENDED:
+        _log.info("%s is %s already; nothing to do", folder, before["state"])
     elif before["state"] == "running":
         _log.info("an earlier execution was killed at step %s or later", before.get("step", 0))
-    return bool(before["state"] == "finished")
+    return before["state"] in ENDED
 
 
 @contextlib.contextmanager
@@ -73,7 +74,7 @@ def _concluded(folder: Path, status: Status) -> Iterator[None]:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
         # Before the first step Lightning turns Ctrl-C into exit code 1.
-        code = stop.code if isinstance(stop, SystemExit) and stop.code in (130, 143) else 130
+        code = stop.code if isinstance(stop, SystemExit) and stop.code in CODES else 130
         assert isinstance(code, int)
         with undisturbed(), contextlib.suppress(OSError):  # a full disk must not hide the code
             status.update(state="interrupted", reason=f"signal {code - 128}")
@@ -84,6 +85,10 @@ def _concluded(folder: Path, status: Status) -> Iterator[None]:
             status.update(state="failed", reason=reason(error))
             _log.debug("failed", exc_info=True)  # to log.txt alone
         raise
+    pruned = read_status(folder)
+    if pruned["state"] == "pruned":  # fit has written it, maybe in a rank
+        _log.info("pruned: %s; %s", folder, pruned["reason"])
+        return
     with undisturbed():
         status.update(state="finished", reason=None)
     _log.info("finished: %s", folder)
@@ -106,7 +111,7 @@ def execute_rank(folder: str | Path, placement: Sequence[str] = ()) -> None:
         first, launched = rank.number() == 0, ranks.LAUNCHER in os.environ
         said = logged(folder / rank.log_of(rank.number()), shown=first)
         lock = locked(folder) if first and not launched else contextlib.nullcontext()
-        with apart(folder), lock, contextlib.chdir(folder), said, terminable():
+        with apart(folder), lock, contextlib.chdir(folder), said, terminable(), _traced():
             # Before the ranks meet: metrics that are tried out alone would wait for them.
             start = launched or not first or _may_start(config, folder)
             with rank.group(config) as peers:
@@ -117,8 +122,17 @@ def execute_rank(folder: str | Path, placement: Sequence[str] = ()) -> None:
     except SystemExit as stop:
         rank.leave(stop, f"exit code {stop.code}", stop.code if isinstance(stop.code, int) else 1)
     except BaseException as error:
-        _log.debug("failed", exc_info=True)
         rank.leave(error, reason(error))
+
+
+@contextlib.contextmanager
+def _traced() -> Iterator[None]:
+    """Write the traceback of an error to the log of this rank."""
+    try:
+        yield
+    except Exception:
+        _log.debug("failed", exc_info=True)
+        raise
 
 
 def _may_start(config: dict[str, Any], folder: Path) -> bool:
@@ -162,7 +176,7 @@ def attempt(folder: str | Path, placement: Sequence[str] = (), *, checked: bool 
         checked: the config has been checked just now, before it was frozen.
 
     Returns:
-        Exit code: 0 finished, 1 failed, 2 not started.
+        Exit code: 0 finished or pruned, 1 failed, 2 not started.
     """
     from segfield.run.check import announce, problems
 
@@ -173,7 +187,7 @@ def attempt(folder: str | Path, placement: Sequence[str] = (), *, checked: bool 
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    idle = read_status(folder)["state"] != "finished" and not alive(folder)
+    idle = read_status(folder)["state"] not in ENDED and not alive(folder)
     if idle and not checked and announce(problems(config, folder)):
         return 2
     try:

@@ -11,6 +11,10 @@ from segfield.run.rank import Peers
 from segfield.run.status import Status
 
 _log = logging.getLogger(__name__)
+_BATCH_NORM = (
+    "batch norm takes its statistics from each rank's part of a batch, as torch synchronises it on GPUs only: scores "
+    "depend on the number of ranks. With model.norm=group they do not"
+)
 
 
 def fit(config: dict[str, Any], status: Status | None, peers: Peers) -> None:
@@ -23,6 +27,7 @@ def fit(config: dict[str, Any], status: Status | None, peers: Peers) -> None:
     """
     import torch
 
+    from segfield.callbacks.prune import Prune
     from segfield.run.build import build, build_trainer
     from segfield.run.progress import Progress
     from segfield.run.watch import Watch
@@ -37,17 +42,20 @@ def fit(config: dict[str, Any], status: Status | None, peers: Peers) -> None:
     watches = [] if peers.store is None else [Watch(peers.store, ranks.settings(config).timeout)]
     progress = [Progress(status)] if status else []
     trainer = build_trainer(config, [*run.callbacks, *progress, *watches], purge)
-    trainer.fit(run.task, datamodule=run.data, ckpt_path=start.path if start else None, weights_only=True)
+    trainer.fit(run.task, datamodule=run.data, ckpt_path=start, weights_only=True)
     write_digests(trainer, Path("checkpoints/best.ckpt"))
     if peers.number == 0:
         clear_temporaries("checkpoints")
+    why = next((callback.reason for callback in run.callbacks if isinstance(callback, Prune)), None)
+    if status and why:
+        status.update(state="pruned", reason=why)
 
 
-def _begin(config: dict[str, Any], run: Any, status: Status | None) -> tuple[Any, int | None]:
+def _begin(config: dict[str, Any], run: Any, status: Status | None) -> list[Any]:
     """Hold the run to its data, choose where it goes on, and write down that it does.
 
     Returns:
-        The checkpoint, None for none; the first step that TensorBoard writes again, None for a new run.
+        Path of the checkpoint, None for none; the first step that TensorBoard writes again, None for a new run.
     """
     from segfield.run.checkpoints import starting_point
     from segfield.run.data import hold_data
@@ -65,8 +73,10 @@ def _begin(config: dict[str, Any], run: Any, status: Status | None) -> tuple[Any
     status.update(state="running", reason=None, step=step)
     parameters = sum(parameter.numel() for parameter in run.task.parameters())
     train, val = len(run.data.indices("train")), len(run.data.indices("val"))
+    if ranks.world_size(config["trainer"]) > 1 and not ranks.gpus(config["trainer"]) and ranks.has_batch_norm(run.task):
+        _log.warning(_BATCH_NORM)
     _log.info("%s parameters, %d training and %d validation samples", f"{parameters:,}", train, val)
-    return start, purge
+    return [str(start.path) if start else None, purge]
 
 
 def _follow(run: Any) -> None:

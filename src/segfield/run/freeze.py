@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from segfield.files import write_new, write_text
+from segfield.run.frozen import BROKEN, plain
 from segfield.run.inside import links_outside, nodes, paths_outside
 from segfield.run.placement import absolute, difference
 from segfield.run.status import NAME as STATUS
@@ -46,8 +47,8 @@ def _read(folder: str | Path) -> dict[str, Any]:
             "for example outputs/unet_small_blobs/<time>."
         )
     try:
-        config = yaml.safe_load(path.read_bytes())
-    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:  # what its constructors raise
+        config = plain(path.read_bytes())
+    except BROKEN as error:
         raise ValueError(f"{path} is no YAML: {error}. Restore it from a copy of the run.") from error
     if not isinstance(config, dict):
         raise ValueError(

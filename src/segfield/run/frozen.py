@@ -1,7 +1,8 @@
 """The values of frozen configs that are only looked at: thousands in a second, whoever wrote them.
 
 The groups of a config (`optimizer: ...`) stand one below the other, and most of a project's runs have most of them in
-common, so each different text is parsed once. What executes a run reads its config by freeze.load instead.
+common, so each different text is parsed once. What executes a run reads its config by freeze.load instead, as
+plain() gives it.
 """
 
 import re
@@ -19,7 +20,7 @@ _DOCUMENT = re.compile(r"^(?:---|\.\.\.)", re.MULTILINE)
 _NESTS = re.compile(r"[\[{]|[-?]\s")  # what opens a level of YAML, beside indentation
 _DEEP = 2_000  # such marks; libyaml goes as deep as it is asked to, to the end of the stack and beyond
 # What YAML's constructors raise, beside its own errors.
-_BROKEN = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
+BROKEN = (yaml.YAMLError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
 
 
 def _refuse_merges(loader: Any, node: yaml.MappingNode) -> None:
@@ -28,7 +29,7 @@ def _refuse_merges(loader: Any, node: yaml.MappingNode) -> None:
         raise yaml.constructor.ConstructorError(None, None, "mappings are merged (<<)", node.start_mark)
 
 
-_FAST, _SAFE = (
+_Fast, _Safe = (  # both without merges
     type("_Loader", (base,), {"flatten_mapping": _refuse_merges})
     for base in (getattr(yaml, "CSafeLoader", yaml.SafeLoader), yaml.SafeLoader)
 )
@@ -51,7 +52,7 @@ class Frozen:
         except yaml.MarkedYAMLError as error:
             where = f", line {error.problem_mark.line + 1}" if error.problem_mark else ""
             raise ValueError(f"no YAML: {error.problem}{where}") from error
-        except _BROKEN as error:
+        except BROKEN as error:
             raise ValueError(" ".join(str(error).split()) or type(error).__name__) from error
 
     def _by_groups(self, text: str) -> dict[str, Any]:
@@ -74,17 +75,30 @@ class Frozen:
         return values
 
 
+def plain(text: str | bytes, kind: Any = _Safe) -> Any:
+    """Return the one document of a text as numbers, words, lists and mappings, without merges.
+
+    Raises:
+        Exception: one of BROKEN.
+    """
+    loader = kind(text)
+    try:
+        return loader.get_single_data()
+    finally:
+        loader.dispose()
+
+
 def _alone(group: str) -> dict[str, Any] | None:
     """Return the values of one group's text; nothing where it means something else alone, or nothing."""
     try:
         config = _parsed(group)
-    except _BROKEN:
+    except BROKEN:
         return None  # the whole text is read then, and its error names the line
     return dict(leaves(config)) if list(config) == [group.partition(":")[0]] else None
 
 
 def _parsed(text: str) -> dict[str, Any]:
-    config = yaml.load(text, _FAST if len(_NESTS.findall(text)) < _DEEP else _SAFE)
+    config = plain(text, _Fast if len(_NESTS.findall(text)) < _DEEP else _Safe)
     if not isinstance(config, dict) or not config:
         raise ValueError("no frozen config: expected groups such as data: and trainer:")
     for _ in nodes(config):  # refuses what never ends

@@ -49,8 +49,11 @@ def outputs() -> Path:
 
 
 def cores() -> int:
-    """Return the number of processor cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of processor cores that this process was given: by the system, by SLURM or by Ray."""
+    found = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    name = "OMP_NUM_THREADS" if "RAY_JOB_ID" in os.environ else "SLURM_CPUS_PER_TASK"  # Ray's way to tell a task
+    given = os.environ.get(name, "")
+    return min(found, int(given)) if given.isdecimal() and int(given) else found
 
 
 def share_cores() -> None:

@@ -8,8 +8,8 @@ import contextlib
 import json
 import logging
 import os
-import pickle
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -96,20 +96,33 @@ def group(config: dict[str, Any]) -> Iterator["Peers"]:
     if gpus(config["trainer"]) and torch.cuda.is_available():
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
+    backend = "nccl" if device else "gloo"
     try:
-        store, rank, size = next(iter(rendezvous("env://", timeout=timedelta(minutes=15))))
+        with _mortal():
+            store, rank, size = next(iter(rendezvous("env://", timeout=timedelta(minutes=15))))
+            peers = {"store": store, "rank": rank, "world_size": size}
+            dist.init_process_group(backend, **peers, timeout=limit, device_id=device)
     except dist.DistNetworkError as error:
         raise ValueError(
             f"The ranks cannot meet at {os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}: "
             f"{str(error).splitlines()[0]} Where the port is in use give torchrun another one: "
             "--rdzv-endpoint <node 0>:<port>."
         ) from error
-    dist.init_process_group(
-        "nccl" if device else "gloo", store=store, rank=rank, world_size=size, timeout=limit, device_id=device
-    )
     yield Peers(store)
     dist.barrier()
     dist.destroy_process_group()  # else rank 0 may die of SIGABRT when its threads outlive it
+
+
+@contextlib.contextmanager
+def _mortal() -> Iterator[None]:
+    """Let signals end this process while it waits in torch, where Python's handlers would wait too."""
+    both = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in both}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @final
@@ -127,7 +140,7 @@ class Peers:
     def once(self, work: Callable[[], T]) -> T:
         """Do some work at rank 0 while the others wait for it, and return its result everywhere.
 
-        Call it alike on every rank.
+        Call it alike on every rank. A result is made of numbers, words, lists and null: it travels as JSON.
         """
         if self.store is None:
             return work()
@@ -135,10 +148,11 @@ class Peers:
         key = f"segfield/once/{self._turn}"
         if self.number == 0:
             result = work()
-            self.store.set(key, pickle.dumps(result))
+            self.store.set(key, json.dumps(result))
             return result
-        self.store.wait([key], _LONGEST)
-        content: T = pickle.loads(self.store.get(key))  # this run's own rank 0 wrote it
+        with _mortal():
+            self.store.wait([key], _LONGEST)
+        content: T = json.loads(self.store.get(key))
         return content
 
 

@@ -91,6 +91,13 @@ def wanted(trainer: dict[str, Any]) -> bool:
     return trainer.get("strategy") in STRATEGIES[1:] or world_size(trainer) > 1
 
 
+def has_batch_norm(network: Any) -> bool:
+    """Tell whether a torch module takes statistics from its batch, which each rank has a part of."""
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    return any(isinstance(module, _BatchNorm) for module in network.modules())
+
+
 def launch(folder: Path, placement: Sequence[str], config: dict[str, Any]) -> None:
     """Start the ranks of a run on this node and wait for them; after a kill start them again.
 
@@ -199,9 +206,8 @@ def _judge(failures: Mapping[int, Any]) -> None:
     if own:
         number, failure = own[0]
         raise RankError(f"rank {number} failed: {failure.message}")
-    codes = set(by_code) - {LOST, -signal.SIGTERM}
-    if codes and codes <= {130, 143}:  # somebody signalled the ranks themselves: they have saved
-        raise SystemExit(max(codes))
+    if set(by_code) <= {130, 143}:  # somebody signalled the ranks themselves: all of them have saved
+        raise SystemExit(max(by_code))
 
 
 def _end(failure: Any) -> str:

@@ -8,17 +8,15 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torchmetrics import MetricCollection
 
-from segfield.callbacks.plateau import Plateau
 from segfield.data.module import PixelwiseData
 from segfield.run.build import GIVEN, PARTS, assemble, build_trainer, instantiate, part
 from segfield.run.check import standing
 from segfield.run.inside import nodes
 from segfield.run.log import quiet_lightning
+from segfield.run.monitors import unfit_callbacks, unknown_scores
 from segfield.run.ranks import Ranks, world_size
 from segfield.run.signature import mismatches, misplaced
 from segfield.run.trial import Errors, try_batches, try_data, try_devices, try_network, try_schedule, try_scores
@@ -147,49 +145,18 @@ class Rehearsal:
 
     def _monitors(self) -> None:
         """Compare what the task and the callbacks monitor with what is known when they look."""
-        for key, callback in self._made.items():
-            if isinstance(callback, LearningRateMonitor) and not any((self._config.get("logger") or {}).values()):
-                self._errors.append(f"{key} has no logger to write to. Use logger=tensorboard, or remove it: ~{key}")
-            if isinstance(callback, ModelCheckpoint) and callback.save_last:
-                text = "writes the best epoch as last.ckpt, which callbacks.last writes. Use false"
-                self._errors.append(f"{key}.save_last {text}: {key}.save_last=false.")
-        if self._task is None:
-            return
-        scores = self._task.logged_names()
-        early = [name for name in scores if name.startswith("val/")]
-        if self._task.monitor not in scores:
-            self._errors.append(_unknown("task.monitor", self._task.monitor, scores, "is no score of this task"))
-        for key, callback in self._made.items():
-            name = getattr(callback, "monitor", None) if key.startswith("callbacks.") else None
-            if name is None:
-                continue
-            if name not in scores:
-                self._errors.append(_unknown(f"{key}.monitor", name, scores, "is no score of this task"))
-            elif name not in early and self._after_validation(callback):
-                why = "is known at the end of an epoch, this callback looks after the validation, before it"
-                self._errors.append(_unknown(f"{key}.monitor", name, early, why))
-
-    def _after_validation(self, callback: Any) -> bool:
-        """Tell whether a callback looks at its score before the epoch's training scores are there."""
-        if isinstance(callback, Plateau):
-            return True
-        at_end: bool | None = True
-        if isinstance(callback, ModelCheckpoint):
-            at_end = callback._save_on_train_epoch_end
-        elif isinstance(callback, EarlyStopping):
-            at_end = callback._check_on_train_epoch_end
-        if at_end is None and self._trainer is not None:
-            at_end = self._trainer.val_check_interval == 1.0 and self._trainer.check_val_every_n_epoch == 1
-        return at_end is False
+        callbacks = {key: made for key, made in self._made.items() if key.startswith("callbacks.")}
+        has_logger = any((self._config.get("logger") or {}).values())
+        self._errors += unfit_callbacks(callbacks, has_logger=has_logger)
+        if self._task is not None:
+            self._errors += unknown_scores(callbacks, self._task, self._trainer)
 
     def _processes(self) -> None:
         """Compare the devices that the run wants with those that are here, and what it wants of them."""
         if "trainer" in self._refused:
             return
-        model = self._made.get("model")
-        has_batch_norm = any(isinstance(module, _BatchNorm) for module in model.modules()) if model else False
         before = len(self._errors)
-        self._errors += try_devices(self._config["trainer"], has_batch_norm)
+        self._errors += try_devices(self._config["trainer"], self._made.get("model"))
         if len(self._errors) == before:
             self._world = world_size(self._config["trainer"])
 
@@ -200,7 +167,7 @@ class Rehearsal:
         if self._item and self._trainer and self._slices() == 0:
             limit = self._trainer.limit_train_batches
             self._errors.append(f"trainer.limit_train_batches={limit} is less than one batch of this data. Use 1.0.")
-        elif self._item and self._trainer:
+        elif self._item and self._trainer and not self._errors:
             try_batches(self._trainer, self._made["data"], self._slices(), self._world, self._errors)
 
     def _slices(self) -> int:
@@ -259,7 +226,3 @@ def _group(key: str) -> str:
 
 def _key(error: str) -> str:
     return re.split(r"[=\s]", error, maxsplit=1)[0]
-
-
-def _unknown(key: str, name: str, names: list[str], why: str) -> str:
-    return f"{key}={name} {why}: use one of {', '.join(names)}."

@@ -1,7 +1,7 @@
 """status.json: how far a run is, for people, sweeps and schedulers.
 
-planned | running | finished | failed | interrupted, with epoch, step, best score, reason, seconds, peak memory.
-Shown to others, a run that says "running" and is not alive was killed.
+planned | running | finished | failed | interrupted | pruned, with epoch, step, best score, reason, seconds, peak
+memory. Shown to others, a run that says "running" and is not alive was killed.
 """
 
 import json
@@ -19,6 +19,7 @@ from segfield.run.lock import alive
 _log = logging.getLogger(__name__)
 NAME = "status.json"
 STATES = ("planned", "running", "finished", "failed", "interrupted", "pruned")
+ENDED = ("finished", "pruned")  # there is nothing left to do
 
 
 def read_status(folder: str | Path) -> dict[str, Any]:

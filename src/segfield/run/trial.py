@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from segfield.data.loader import collate
 from segfield.data.module import PixelwiseData
 from segfield.data.sampler import EpochBatches
-from segfield.run.ranks import gpus, local_ranks, wanted
+from segfield.run.ranks import gpus, has_batch_norm, local_ranks, wanted
 from segfield.spatial import centre_crop
 
 _RANKS_A_CORE = 2  # on a CPU; more is a slip of the finger
@@ -41,7 +41,7 @@ class Errors(list[str]):
             self.append(text if names_its_key else f"{what}: {text or type(error).__name__}")
 
 
-def try_devices(trainer: dict[str, Any], has_batch_norm: bool) -> Iterator[str]:
+def try_devices(trainer: dict[str, Any], model: nn.Module | None) -> Iterator[str]:
     """Yield what the devices of this machine are too few or too simple for."""
     here, devices = gpus(trainer), local_ranks(trainer)
     cores = os.cpu_count() or 1
@@ -57,7 +57,7 @@ def try_devices(trainer: dict[str, Any], has_batch_norm: bool) -> Iterator[str]:
         )
     if not here and trainer.get("strategy") == "fsdp":
         yield "trainer.strategy=fsdp shares weights out over GPUs, and there is none. Use trainer=ddp."
-    if not here and wanted(trainer) and trainer.get("sync_batchnorm") and has_batch_norm:
+    if not here and wanted(trainer) and trainer.get("sync_batchnorm") and model and has_batch_norm(model):
         yield (
             "trainer.sync_batchnorm=true: torch synchronises batch norm on GPUs only, and these ranks are on a CPU. "
             "Use model.norm=group, whose scores do not depend on the number of ranks, or ~trainer.sync_batchnorm."
@@ -80,11 +80,7 @@ def try_data(data: PixelwiseData, accumulate: int, world: int, errors: Errors) -
     with errors.trying("data"):
         if before == len(errors) and data.batch_size % (accumulate * world) == 0:
             EpochBatches(data.indices("train"), data.batch_size, accumulate=accumulate, world=world)
-        if 0 < len(data.indices("val")) < world:
-            raise ValueError(
-                f"The val part has {len(data.indices('val'))} samples for {world} ranks: one would have nothing to "
-                f"score. Use trainer.devices={len(data.indices('val'))} or less, or another data.val_fraction."
-            )
+            EpochBatches(data.indices("val"), data.batch_size, train=False, accumulate=accumulate, world=world)
     return item
 
 

@@ -21,6 +21,7 @@ _SEGFIELD = (
     "segfield.callbacks.panels.Panels",
     "segfield.callbacks.plateau.Plateau",
     "segfield.callbacks.progress_bar.ProgressBar",
+    "segfield.callbacks.prune.Prune",
     "segfield.callbacks.signals.SaveOnSignal",
     "segfield.callbacks.tensorboard.TensorBoard",
     "segfield.callbacks.throughput.Throughput",

@@ -1,0 +1,139 @@
+"""Ranks that are killed, hang, raise or are told to stop: what becomes of the run."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+Undisturbed = Callable[[int], Path]
+
+
+def status(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / "status.json").read_text())
+    return found
+
+
+def ranks_of(folder: Path) -> list[int]:
+    """Processes that execute the folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().split(b"\0")
+        except OSError:
+            continue
+        if str(folder).encode() in words and b"execute" in words:
+            found.append(int(path.parent.name))
+    return found
+
+
+@pytest.mark.parametrize(("devices", "rank", "step"), [(2, 1, 5), (2, 0, 7), (3, 2, 4)])
+def test_a_run_whose_rank_is_killed_ends_as_if_it_had_not_been(
+    lab: Any, tmp_path: Path, undisturbed: Undisturbed, devices: int, rank: int, step: int
+) -> None:
+    folder = tmp_path / "run"
+    ended = lab.train(folder, *lab.on(devices), *lab.mischief("SIGKILL", rank, step))
+    assert ended.code == 0, ended.said
+    assert f"rank {rank} was killed (SIGKILL)" in ended.said
+    assert "all ranks start again from the last checkpoint (restart 1 of 3)" in ended.said
+    assert lab.outcome(folder) == lab.outcome(undisturbed(devices))
+
+
+def test_a_run_that_is_killed_whole_goes_on_and_ends_as_if_it_had_not_been(
+    lab: Any, tmp_path: Path, undisturbed: Undisturbed
+) -> None:
+    folder = tmp_path / "run"
+    ended = lab.train(folder, *lab.on(2), *lab.mischief("launcher SIGKILL", 0, 5))
+    assert ended.code == -signal.SIGKILL
+    deadline = time.monotonic() + 10
+    while ranks_of(folder):
+        assert time.monotonic() < deadline, "ranks outlive their launcher"
+        time.sleep(0.1)
+    assert status(folder)["state"] == "running"
+    again = lab.execute(folder)
+    assert again.code == 0, again.said
+    assert "an earlier execution was killed" in again.said
+    assert lab.outcome(folder) == lab.outcome(undisturbed(2))
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_a_signal_to_the_launcher_saves_and_the_run_goes_on_from_there(
+    lab: Any, tmp_path: Path, undisturbed: Undisturbed, name: str, code: int
+) -> None:
+    folder = tmp_path / "run"
+    ended = lab.train(folder, *lab.on(2), *lab.mischief(f"launcher {name}", 1, 4), "callbacks.last.every_n_steps=null")
+    assert ended.code == code, ended.said
+    assert status(folder)["state"] == "interrupted"
+    again = lab.execute(folder)
+    assert again.code == 0, again.said
+    assert re.search(r"continuing from step [4-9]\b", again.said), "saved in the middle, where the signal came"
+    assert lab.outcome(folder) == lab.outcome(undisturbed(2))
+
+
+def test_a_signal_to_one_rank_saves_on_all(lab: Any, tmp_path: Path, undisturbed: Undisturbed) -> None:
+    folder = tmp_path / "run"
+    ended = lab.train(folder, *lab.on(2), *lab.mischief("SIGTERM", 1, 4))
+    assert ended.code == 143, ended.said
+    assert status(folder)["state"] == "interrupted"
+    assert lab.execute(folder).code == 0
+    assert lab.outcome(folder) == lab.outcome(undisturbed(2))
+
+
+def test_an_error_of_one_rank_ends_the_run_at_once_and_is_told_with_its_rank(lab: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    ended = lab.train(folder, *lab.on(2), *lab.mischief("raise"))
+    assert ended.code == 1
+    assert "rank 1 failed: this rank cannot" in ended.said
+    assert "restart" not in ended.said
+    assert "Traceback" not in ended.said
+    assert status(folder)["reason"] == "rank 1 failed: this rank cannot"
+    assert "ValueError: this rank cannot" in (folder / "ranks/1.log").read_text()
+
+
+def test_a_rank_that_is_killed_again_and_again_ends_the_run(lab: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    ended = lab.train(folder, *lab.on(2), *lab.mischief("SIGKILL", once=False), "ranks.max_restarts=1")
+    assert ended.code == 1
+    assert "after 1 restarts (ranks.max_restarts)" in ended.said
+    assert "rank 1 was killed (SIGKILL)" in status(folder)["reason"]
+
+
+@pytest.mark.parametrize("what", ["hang", "SIGSTOP"])
+def test_a_rank_that_hangs_is_named_within_the_time_that_is_set(lab: Any, tmp_path: Path, what: str) -> None:
+    folder = tmp_path / "run"
+    start = time.monotonic()
+    ended = lab.train(folder, *lab.on(2), *lab.mischief(what), "ranks.timeout=15")
+    assert ended.code == 1
+    assert "rank 1 hangs: no sign for 15 s, last seen in training" in ended.said
+    assert "ranks.timeout=<seconds>" in status(folder)["reason"]
+    assert time.monotonic() - start < 120, "a rank that does not answer is ended by force after 30 s"
+
+
+def test_two_launchers_never_execute_one_folder(lab: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert lab.train(folder, *lab.on(2), *lab.mischief("launcher SIGTERM", 0, 4)).code == 143
+    environment = os.environ | {"SEGFIELD_ALLOW": "mischief.Mischief"}
+    with subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"import time; from segfield.run.lock import locked\nwith locked({str(folder)!r}):\n"
+            " print('held', flush=True); time.sleep(60)",
+        ],
+        stdout=subprocess.PIPE,
+        env=environment,
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        refused = lab.execute(folder)
+        holder.kill()
+    assert refused.code == 2
+    assert "is being executed already" in refused.said
