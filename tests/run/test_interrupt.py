@@ -1,6 +1,8 @@
+import contextlib
 import os
 import signal
 import threading
+from collections.abc import Iterator
 
 import pytest
 
@@ -52,3 +54,26 @@ def test_the_last_word_of_a_run_is_written_whatever_comes() -> None:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
+def test_a_schedulers_signal_ends_the_block_and_is_handed_to_who_waits_for_it(number: signal.Signals) -> None:
+    told: list[str] = []
+
+    @contextlib.contextmanager
+    def cleaning() -> Iterator[None]:
+        try:
+            yield
+        finally:
+            told.append("cleaned up")
+
+    before = signal.signal(number, lambda *_: told.append("requeued"))
+    try:
+        with pytest.raises(SystemExit) as stop, terminable(), cleaning():
+            os.kill(os.getpid(), number)
+        assert stop.value.code == 128 + number
+        with undisturbed():
+            os.kill(os.getpid(), number)
+    finally:
+        signal.signal(number, before)
+    assert told == ["cleaned up", "requeued"]
