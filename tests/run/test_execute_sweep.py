@@ -22,34 +22,6 @@ pytestmark = pytest.mark.slow
 PROJECT = Path(__file__).resolve().parents[2]
 TINY = ("debug=fast", "data.size=[32,32]", "data.length=10", "threads=1", "model.width=4", "model.depth=2")
 LONG = (*TINY, "trainer.max_epochs=3000")
-ACT = """
-import ctypes, os, signal, time
-from pathlib import Path
-from pytorch_lightning.callbacks import Callback
-class Act(Callback):
-    def __init__(self, what):
-        self.what = what
-    def on_train_start(self, trainer, pl_module):
-        assert (Path("..") / "sweep.yaml").exists()
-        if self.what == "fail" and not Path("../mended").exists():
-            raise ValueError("it broke")
-        if self.what == "kill":
-            os.kill(os.getpid(), signal.SIGKILL)
-        if self.what == "segfault":
-            ctypes.string_at(0)
-        if self.what.startswith("meet"):
-            Path(f"../{self.what}").touch()
-            other = Path("../meet1" if self.what == "meet0" else "../meet0")
-            deadline = time.monotonic() + 120
-            while not other.exists():
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-        if self.what == "edit":
-            conf = Path("../../project/conf/optimizer/adamw.yaml")
-            conf.write_text(conf.read_text().replace("lr: 1e-3", "lr: 0.5"))
-        if self.what == "environment":
-            Path("environment.txt").write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "none"))
-"""
 
 
 class Sweeps:
@@ -80,7 +52,7 @@ class Sweeps:
 @pytest.fixture
 def sweeps(tmp_path: Path) -> Sweeps:
     (tmp_path / "modules").mkdir()
-    (tmp_path / "modules/act.py").write_text(ACT)
+    shutil.copy(Path(__file__).with_name("act.py"), tmp_path / "modules")
     path = os.pathsep.join([str(PROJECT / "src"), str(tmp_path / "modules")])
     return Sweeps(tmp_path, {**os.environ, "PYTHONPATH": path, "SEGFIELD_ALLOW": "act.Act"})
 
