@@ -15,6 +15,8 @@ try:
     from segfield.run import compose
 except ModuleNotFoundError as error:
     sys.exit(f"{error}. Set up once with `make setup`, then type: source .venv/bin/activate (in the project's folder)")
+except KeyboardInterrupt:
+    sys.exit(130)
 
 compose.register()
 

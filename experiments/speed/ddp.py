@@ -16,7 +16,7 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[2]
 RUN = (
-    *("model=unet_small", "model.width=32", "data.batch_size=4", "data.length=200", "data.size=[128,128]"),
+    *("model=unet_small", "model.width=32", "data.batch_size=4", "data.length=100", "data.size=[128,128]"),
     *("~callbacks.panels", "threads=1"),
 )
 

@@ -50,7 +50,8 @@ def _naming(path: Path) -> Iterator[None]:
         cause = error if isinstance(error, OSError) else error.__context__
         if not isinstance(cause, OSError) or cause.errno not in _NO_ROOM:
             raise
-        reason = f"{cause.strerror}: {path} cannot be written. Make room, then give the same command again."
+        again = "Make room, then give the same command again (a sweep's with hydra.launcher.retry_failed=true)."
+        reason = f"{cause.strerror}: {path} cannot be written. {again}"
         raise OSError(cause.errno, reason) from error
 
 

@@ -185,6 +185,10 @@ class PixelwiseTask(pl.LightningModule):
         if self.trainer.world_size > 1 and (is_logged(self.trainer, batch_idx) or self.trainer.is_last_batch):
             loss = self.trainer.strategy.reduce(self._step_values["train/loss_step"], reduce_op="mean")
             self._step_values["train/loss_step"] = loss
+            if self.trainer.is_last_batch:
+                # Here the ranks' scores meet, and are kept: whoever asks for them later, even alone, waits for nobody.
+                for score in self._scores("train").values():
+                    score.compute()
         log_step(self.trainer, batch_idx, self._step_values)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

@@ -117,6 +117,36 @@ def test_a_rank_that_hangs_is_named_within_the_time_that_is_set(lab: Any, tmp_pa
     assert time.monotonic() - start < 120, "a rank that does not answer is ended by force after 30 s"
 
 
+def test_a_signal_to_a_run_of_which_a_rank_hangs_ends_it_and_a_second_one_at_once(lab: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    words = ("ranks.timeout=200", f"hydra.run.dir={folder}", "trainer.max_epochs=3000")
+    command = [sys.executable, Path(__file__).resolve().parents[2] / "train.py", *lab.tiny, *lab.on(2), *words]
+    with subprocess.Popen(command, env=lab.environment) as run:
+        deadline = time.monotonic() + 120
+        while not (folder / "checkpoints/last.ckpt").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        last = max(ranks_of(folder))
+        os.kill(last, signal.SIGSTOP)
+        run.send_signal(signal.SIGTERM)
+        time.sleep(2)
+        assert run.poll() is None, "the ranks may still save"
+        run.send_signal(signal.SIGTERM)
+        assert run.wait(30) == 143
+    assert status(folder)["state"] == "interrupted"
+    assert ranks_of(folder) == []
+
+
+def test_pruning_asks_all_ranks_at_once(lab: Any, tmp_path: Path) -> None:
+    sweep = tmp_path / "sweep"
+    words = ("callbacks=prune", "callbacks.prune.warmup=1", "callbacks.prune.min_siblings=1", "ranks.timeout=30")
+    train = Path(__file__).resolve().parents[2] / "train.py"
+    values = ("optimizer.lr=1e-2,1e-9", "scheduler=plateau", f"hydra.sweep.dir={sweep}")
+    ended = lab.run(train, "-m", *lab.tiny, *lab.on(2), *words, *values)
+    assert ended.code == 0, ended.said
+    assert [status(sweep / name)["state"] for name in "01"] == ["finished", "pruned"]
+
+
 def test_two_launchers_never_execute_one_folder(lab: Any, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     assert lab.train(folder, *lab.on(2), *lab.mischief("launcher SIGTERM", 0, 4)).code == 143

@@ -119,7 +119,7 @@ def test_a_whole_package_in_the_environment_ends_the_check(
 def test_a_place_below_a_file_is_refused(config: Config, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     error = next(problems(config, tmp_path / "file/run"))
-    assert f"{tmp_path / 'file'} is a file. Choose another place with SEGFIELD_OUTPUTS=<folder> or hydra.run" in error
+    assert f"{tmp_path / 'file'} is a file. Choose another place with SEGFIELD_OUTPUTS=<folder>, hydra.run" in error
 
 
 def test_a_place_that_is_read_only_is_refused(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

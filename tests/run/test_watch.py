@@ -71,7 +71,7 @@ def test_nobody_hangs_while_this_rank_moves(store: Any, watched: Watch) -> None:
     assert json.loads(store.get("segfield/place/0")) == [0, 0, 9, 1]
 
 
-def test_validations_inside_an_epoch_keep_the_order(store: Any, watched: Watch) -> None:
+def test_validations_inside_an_epoch_and_epochs_keep_the_order(store: Any, watched: Watch) -> None:
     none: Any = None
     seen = []
     watched.on_train_batch_start(none, none, none, 0)
@@ -86,5 +86,11 @@ def test_validations_inside_an_epoch_keep_the_order(store: Any, watched: Watch) 
     seen.append(watched._place)
     watched.on_train_batch_start(none, none, none, 1)
     seen.append(watched._place)
+    watched.on_train_epoch_end(none, none)
+    seen.append(watched._place)
+    watched.on_train_epoch_start(none, none)
+    seen.append(watched._place)
+    watched.on_train_batch_start(none, none, none, 0)
+    seen.append(watched._place)
     assert seen == sorted(seen)
-    assert len(set(seen)) == 5
+    assert len(set(seen)) == 8

@@ -55,6 +55,8 @@ class SaveOnSignal(Callback):
         if self._received:
             raise SystemExit(128 + number)
         self._received = number
+        if self._trainer is not None and self._trainer.world_size > 1:
+            return  # told when all ranks agree: the agent ends ranks by a signal too, after another one's death
         after = "the validation" if self._trainer is not None and self._trainer.validating else "this step"
         text = "%s: saving after %s; once more stops at once, back to the last checkpoint"
         _log.info(text, signal.Signals(number).name, after)
@@ -72,6 +74,8 @@ class SaveOnSignal(Callback):
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, LastCheckpoint):
                 callback.save(trainer)
+        if received and trainer.world_size > 1:
+            _log.info("%s: saved at step %d", signal.Signals(received).name, trainer.global_step)
         if received:
             raise SystemExit(128 + received)
 

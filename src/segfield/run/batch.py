@@ -6,17 +6,14 @@ The process takes what that costs with it, torch's import above all: the sweep's
 import contextlib
 import io
 import json
-import math
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any, NoReturn, final
 
-from hydra.core.override_parser.types import Override, RangeSweep
 from omegaconf import DictConfig
 
 from segfield.processes import die_with_parent
@@ -30,18 +27,6 @@ from segfield.run.table import tell
 Composer = Callable[[Sequence[str], int], tuple[DictConfig, DictConfig, Path]]
 HEADER = "This sweep cannot start:"
 _MOST_WRONG = 20  # jobs with errors; a list of hundreds is read by nobody
-
-
-def count(overrides: Sequence[Override]) -> int:
-    """Return how many jobs a grid of these overrides has, without making them."""
-    jobs = 1
-    for values in {override.get_key_element(): override for override in overrides}.values():  # the last one wins
-        if isinstance(sweep := values.value(), RangeSweep):
-            start, stop, step = (Decimal(str(number)) for number in (sweep.start, sweep.stop, sweep.step))
-            jobs *= max(0, math.ceil((stop - start) / step)) if step else 1  # Hydra refuses a step of 0
-        elif values.is_discrete_sweep():
-            jobs *= sum(1 for _ in values.sweep_iterator())
-    return jobs
 
 
 @final
@@ -236,6 +221,15 @@ class _Work:
             yield (
                 f"{folder.parent / NAME} is of another command: its job {number} is {' '.join(known.overrides)}, not "
                 f"{' '.join(overrides)}. Nothing was changed. Choose another folder with hydra.sweep.dir=<folder>."
+            )
+
+    def _alone(self, values: dict[str, Any]) -> Iterator[str]:
+        """Yield what one job can have and several at once cannot."""
+        port = (values.get("ranks") or {}).get("port")
+        if port is not None and self._settings.jobs > 1:
+            yield (
+                f"ranks.port={port} is one for hydra.launcher.jobs={self._settings.jobs} at once. Use ranks.port=null, "
+                "any free one for each job, or hydra.launcher.jobs=1."
             )
 
 

@@ -18,7 +18,7 @@ from segfield.run.signature import near, shown
 from segfield.run.whitelist import refused
 
 _ABSENT = object()
-ELSEWHERE = "Choose another place with SEGFIELD_OUTPUTS=<folder> or hydra.run.dir=<folder>."
+ELSEWHERE = "Choose another place with SEGFIELD_OUTPUTS=<folder>, hydra.run.dir=<folder> (a sweep: hydra.sweep.dir)."
 # (key, least, most, what it is, an example); a key that may be absent has its class's default then.
 _WHOLE: tuple[tuple[str, int, int | None, str, int], ...] = (
     ("seed", 0, 2**32 - 1, "a whole number", 0),

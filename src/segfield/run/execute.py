@@ -105,8 +105,9 @@ def execute_rank(folder: str | Path, placement: Sequence[str] = ()) -> None:
     """
     folder = Path(folder).absolute()
     try:
-        rank.begin(folder)
+        rank.begin()
         config = frozen(folder, placement)
+        rank.talk_to_log(folder)
         rank.fits(config)
         first, launched = rank.number() == 0, ranks.LAUNCHER in os.environ
         said = logged(folder / rank.log_of(rank.number()), shown=first)
@@ -119,6 +120,8 @@ def execute_rank(folder: str | Path, placement: Sequence[str] = ()) -> None:
                     status = Status(folder) if first else None
                     with _concluded(folder, status) if status and not launched else contextlib.nullcontext():
                         fit(config, status, peers)
+    except KeyboardInterrupt as stop:
+        rank.leave(stop, "SIGINT", 130)
     except SystemExit as stop:
         rank.leave(stop, f"exit code {stop.code}", stop.code if isinstance(stop.code, int) else 1)
     except BaseException as error:

@@ -41,6 +41,8 @@ def load(folder: str | Path) -> dict[str, Any]:
 
 def _read(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / CONFIG
+    if (path.parent / "sweep.yaml").exists():
+        raise FileNotFoundError(f"{path.parent} is a sweep: name one of its runs, for example {path.parent / '0'}.")
     if not path.exists():
         raise FileNotFoundError(
             f"{Path(folder).absolute()} is no run folder: it has no {CONFIG}. Name a folder that train.py made, "

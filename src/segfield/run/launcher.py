@@ -22,7 +22,9 @@ from segfield.files import write_text
 from segfield.run import batch
 from segfield.run.check import announce
 from segfield.run.execute_sweep import Execution, Settings, Starter
+from segfield.run.grid import count
 from segfield.run.job import OVER, Row
+from segfield.run.lock import NAME as LOCK
 from segfield.run.lock import LockedError, locked
 from segfield.run.results import told
 from segfield.run.sweep import NAME, Sweep
@@ -74,12 +76,12 @@ class ProcessesLauncher(Launcher):
         if config.hydra.sweeper.get("_target_") == _GRID:
             words = [f"{key}={value}" for key, value in (config.hydra.sweeper.params or {}).items()]
             parser = OverridesParser.create(config_loader=hydra_context.config_loader)
-            self._total = batch.count(parser.parse_overrides([*words, *config.hydra.overrides.task]))
+            self._total = count(parser.parse_overrides([*words, *config.hydra.overrides.task]))
         if announce([*self._settings.problems(), *self._misfits()], batch.HEADER):
             sys.exit(2)
         record = Path(config.hydra.sweep.dir).absolute() / _RECORD
         before = record.read_text() if record.exists() else None
-        atexit.register(self._leave, record, before)
+        atexit.register(self._leave, record, before, had_lock=record.with_name(LOCK).exists())
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         """Check all jobs of a batch, freeze all, then run them; where one is wrong none is frozen.
@@ -180,15 +182,19 @@ class ProcessesLauncher(Launcher):
             job.return_value = JobError(f"{row.folder} is {row.state}: {why}")
         return job
 
-    def _leave(self, record: Path, before: str | None) -> None:
-        """Give the lock back; where no job was frozen, undo what Hydra has written."""
-        if self._planner:
-            self._planner.close()
-        self._starter.close()
+    def _leave(self, record: Path, before: str | None, *, had_lock: bool) -> None:
+        """Give the lock back; where no job was frozen, undo what was written: Hydra's record, and the lock."""
+        with contextlib.suppress(KeyboardInterrupt):  # the user is in a hurry, and all of it ends with this process
+            if self._planner:
+                self._planner.close()
+            self._starter.close()
+        held = self._sweep is not None
         self._held.close()
         if self._frozen:
             return
         with contextlib.suppress(OSError):
+            if held and not had_lock:
+                record.with_name(LOCK).unlink()
             if before is not None:
                 write_text(record, before)
             else:

@@ -27,6 +27,7 @@ from segfield.run.pool import PARENT, appended, reaped
 from segfield.run.whitelist import LISTED
 
 _LOST = -signal.SIGTERM  # how a job ends whose zygote has died: it saves
+_HELD = (signal.SIGINT, signal.SIGTERM)
 _TICK = 0.05  # [s] between two looks at the children
 # What a run imports, beside the classes that a config can name and what all of these import.
 _MODULES = (
@@ -180,10 +181,13 @@ def _obey(request: dict[str, Any], jobs: dict[int, int], answers: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         zygote = os.getpid()
+        # Python forgets in a fork which signals had come; those that the system holds back reach the job.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _HELD)
         process = os.fork()
         if process == 0:
             os.close(answers)
             _be(request, zygote)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
         jobs[process] = request["id"]
         return
     for process, number in jobs.items():
@@ -199,6 +203,7 @@ def _be(request: dict[str, Any], zygote: int) -> NoReturn:
     """Be the job: in the fork, from here to its end."""
     code = 1
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _HELD)
         os.setsid()
         with appended(Path(request["console"])) as file:
             os.dup2(file, 1)

@@ -19,6 +19,7 @@ from typing import Any, NoReturn, TypeVar, final
 
 from segfield.files import write_text
 from segfield.processes import die_with_parent
+from segfield.run.pool import appended
 from segfield.run.ranks import LAUNCHER, LOST, Ranks, gpus, local_ranks, settings, threads, world_size
 
 _log = logging.getLogger(__name__)
@@ -43,8 +44,8 @@ def log_of(rank: int) -> str:
     return f"ranks/{rank}.log" if rank else "log.txt"
 
 
-def begin(folder: Path) -> None:
-    """Tie this rank to its launcher's life, and let it talk to its own log.
+def begin() -> None:
+    """Tie this rank to its launcher's life.
 
     Raises:
         SystemExit: if the launcher is gone already.
@@ -52,15 +53,18 @@ def begin(folder: Path) -> None:
     die_with_parent()
     if os.getppid() != int(os.environ.get(LAUNCHER, os.getppid())):
         raise SystemExit(LOST)
+
+
+def talk_to_log(folder: Path) -> None:
+    """Send what a rank other than 0 says to its own log; not before the folder is known to be sound."""
     if number():
         log = folder / log_of(number())
         log.parent.mkdir(exist_ok=True)
-        file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
         sys.stdout.flush()
         sys.stderr.flush()
-        for stream in (1, 2):
-            os.dup2(file, stream)
-        os.close(file)
+        with appended(log) as file:
+            os.dup2(file, 1)
+            os.dup2(file, 2)
 
 
 def fits(config: dict[str, Any]) -> None:
@@ -182,6 +186,5 @@ def report(path: Path, reason: str) -> None:
 
 def _is_lost(error: BaseException) -> bool:
     """Tell whether an error comes from the ranks' connection: another rank is gone."""
-    import torch.distributed as dist
-
-    return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and bool(_BROKEN.search(str(error))))
+    known = getattr(sys.modules.get("torch.distributed"), "DistError", ())  # torch may be half imported
+    return isinstance(error, known) or (isinstance(error, RuntimeError) and bool(_BROKEN.search(str(error))))

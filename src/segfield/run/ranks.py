@@ -9,9 +9,7 @@ import logging
 import os
 import signal
 import socket
-import sys
 import tempfile
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -20,7 +18,8 @@ _log = logging.getLogger(__name__)
 
 STRATEGIES = ("auto", "ddp", "fsdp")
 LAUNCHER = "SEGFIELD_LAUNCHER"  # in a rank's environment: the process that holds the folder's lock and waits for it
-LOST, HUNG = 3, 4  # exit codes of a rank that lost the others, and of one that found that a rank hangs
+LOST, HUNG = 113, 114  # exit codes of a rank that lost the others, and of one that found that a rank hangs
+_TO_SAVE = 60.0  # [s] that ranks may take after a signal, beside the time in which a hang is found
 _ELASTIC = "torch.distributed.elastic"
 
 
@@ -109,11 +108,13 @@ def launch(folder: Path, placement: Sequence[str], config: dict[str, Any]) -> No
     ranks, trainer = settings(config), config["trainer"]
     command = ["-m", "segfield", "execute", str(folder), *placement]
     for restart in range(ranks.max_restarts + 1):
-        failures = _started(command, local_ranks(trainer), ranks.port)
+        failures = _started(command, local_ranks(trainer), ranks)
         if not failures:
             return
         _judge(failures)
         told = "; ".join(f"rank {number} {_end(failure)}" for number, failure in sorted(failures.items()))
+        if {failure.exitcode for failure in failures.values()} == {LOST}:
+            told += "; one ended without a word, see ranks/*.log"
         if restart < ranks.max_restarts:
             text = "%s: all ranks start again from the last checkpoint (restart %d of %d)"
             _log.warning(text, told, restart + 1, ranks.max_restarts)
@@ -136,43 +137,28 @@ def refuse_several_nodes(folder: Path, trainer: dict[str, Any]) -> None:
         )
 
 
-def _started(command: Sequence[str], processes: int, port: int | None) -> Mapping[int, Any]:
+def _started(command: Sequence[str], processes: int, ranks: Ranks) -> Mapping[int, Any]:
     """Run all ranks once; return the ends of those that did not end well, by rank."""
     from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.elastic.rendezvous.api import RendezvousConnectionError
-    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    from segfield.run.agent import Agent
 
     with tempfile.TemporaryDirectory(prefix="segfield-") as logs, _environment(), _quiet():
-        agent = LaunchConfig(
-            min_nodes=1,
-            max_nodes=1,
-            nproc_per_node=processes,
-            run_id=uuid.uuid4().hex,
-            rdzv_backend="c10d",
-            rdzv_endpoint=f"localhost:{port or 0}",
-            rdzv_configs={"is_host": "true"},
-            local_addr="localhost",
-            max_restarts=0,
-            logs_specs=DefaultLogsSpecs(log_dir=logs),
-            signals_to_handle="SIGTERM,SIGINT",
-        )
         try:
-            elastic_launch(agent, sys.executable)(*command)
-        except ChildFailedError as error:
-            return dict(error.failures)
+            agent = Agent(command, processes, ranks.port, ranks.timeout + _TO_SAVE, DefaultLogsSpecs(log_dir=logs))
+            return agent.ends()
         except SignalException as stop:
             raise SystemExit(128 + int(stop.sigval)) from stop
         except RendezvousConnectionError as error:
-            raise ValueError(taken(port) if port else f"The ranks cannot meet: {error}") from error
-    return {}
+            raise ValueError(taken(ranks.port) if ranks.port else f"The ranks cannot meet: {error}") from error
 
 
 @contextlib.contextmanager
 def _environment() -> Iterator[None]:
-    """Tell ranks whose they are, and the agent how long they may take to save after a signal."""
-    given = {LAUNCHER: str(os.getpid()), "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(10**6)}
-    before = {name: os.environ.get(name) for name in (*given, "TORCHELASTIC_SIGNALS_TO_HANDLE")}
+    """Tell ranks whose they are, and the agent which signals it passes on."""
+    given = {LAUNCHER: str(os.getpid()), "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT"}
+    before = {name: os.environ.get(name) for name in given}
     os.environ.update(given)
     try:
         yield

@@ -13,18 +13,19 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
 
 from segfield.run.rank import log_of, number, report, world
-from segfield.run.ranks import HUNG
+from segfield.run.ranks import HUNG, LAUNCHER
 
 _log = logging.getLogger(__name__)
 _END = 2**31  # of a validation, of which each rank has its own number of batches
-_PLACES = ("before the forward pass", "in the forward pass", "in the backward pass", "after the step")
+_PLACES = ("before the first step", "in the forward pass", "in the backward pass", "after the step")
+_TRAINING, _VALIDATING, _ENDING = _STAGES = range(3)
 
 
 class Place(NamedTuple):
     """How far a rank is; the one that hangs is behind all others."""
 
-    validations: int  # that are over, those inside epochs too
-    validating: int
+    laps: int  # validations, those inside epochs too, and epochs that are over
+    stage: int  # of _STAGES
     batch: int
     part: int  # of a training batch, of _PLACES
 
@@ -71,7 +72,7 @@ class Watch(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
         """Note that the batch is there."""
-        self._move(Place(self._place.validations, 0, self._place.batch + 1, 1))
+        self._move(Place(self._place.laps, _TRAINING, self._place.batch + 1, 1))
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Any) -> None:
         """Note that the loss is there: gradients meet from here on."""
@@ -87,15 +88,23 @@ class Watch(Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Note the batch."""
-        self._move(Place(self._place.validations, 1, batch_idx, 0))
+        self._move(Place(self._place.laps, _VALIDATING, batch_idx, 0))
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note that this rank's batches are over: scores meet next."""
-        self._move(Place(self._place.validations, 1, _END, 0))
+        self._move(Place(self._place.laps, _VALIDATING, _END, 0))
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Note that scores have met; batches are counted anew."""
-        self._move(Place(self._place.validations + 1, 0, 0, 0))
+        self._move(Place(self._place.laps + 1, _TRAINING, 0, 0))
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note that callbacks have their turn."""
+        self._move(Place(self._place.laps, _ENDING, 0, 0))
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Note that the next epoch begins."""
+        self._move(Place(self._place.laps + 1, _TRAINING, 0, 0))
 
     def _move(self, place: Place) -> None:
         self._place, self._moved = place, monotonic()
@@ -132,16 +141,18 @@ class Watch(Callback):
     def _tell(self, behind: dict[int, Place]) -> None:
         place = next(iter(behind.values()))
         names = ", ".join(str(rank) for rank in behind)
-        if place.validating:
+        if place.stage == _ENDING:
+            where = "at the end of an epoch"
+        elif place.stage == _VALIDATING:
             where = "in a validation" if place.batch < _END else "at the end of a validation"
         else:
             where = f"in training, {_PLACES[place.part]}"
         ranks = f"rank {names} hangs" if len(behind) < world() else f"all ranks ({names}) hang"
         text = (
-            f"{ranks}: no sign for {self._timeout:.0f} s, last seen {where} (batch {min(place.batch, _END)}). "
+            f"{ranks}: no sign for {self._timeout:.0f} s, last seen {where}. "
             f"See {log_of(next(iter(behind)))}. Where that much time is needed, use ranks.timeout=<seconds>."
         )
-        _log.critical(text)
+        _log.log(logging.DEBUG if LAUNCHER in os.environ else logging.CRITICAL, text)  # the launcher tells it
         if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
             report(Path(path), text)
         logging.shutdown()
