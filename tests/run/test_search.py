@@ -90,6 +90,12 @@ def test_the_direction_is_the_tasks(tmp_path: Path) -> None:
     assert results(tmp_path)["best_value"] == 0.25
 
 
+def test_an_experiment_can_hold_the_search_space_and_a_typed_value_is_not_searched(tmp_path: Path) -> None:
+    space = "{optimizer.lr:'interval(1e-3,1e-2)',model.width:'choice(4,8)'}"
+    jobs = search(tmp_path, words=["model.width=16"], n_trials=1, params=space)
+    assert re.fullmatch(r"optimizer\.lr=0\.00\d+ model\.width=16", " ".join(jobs.batches[0][1][0]))
+
+
 def test_n_trials_counts_scores_and_a_search_goes_on_behind_its_folders(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
