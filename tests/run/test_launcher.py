@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,21 @@ def test_all_jobs_are_checked_and_none_is_frozen_where_one_is_wrong(cli: Cli, ou
     ]
     assert [line.split(":")[0] for line in said if line.startswith("- ")].count("- optimizer") == 2
     assert not list(outputs.rglob("config.yaml"))
+
+
+def test_one_port_for_several_jobs_at_once_is_refused(cli: Cli, tmp_path: Path) -> None:
+    words = ("ranks.port=29801", "optimizer.lr=1e-2,1e-3", "hydra.launcher.jobs=2")
+    outcome = cli("train.py", "-m", *TINY, *words, f"hydra.sweep.dir={tmp_path / 'sweep'}")
+    assert outcome.code == 2
+    assert outcome.err.count("- ranks.port=29801 is one for hydra.launcher.jobs=2 at once. Use ranks.port=null") == 2
+
+
+def test_a_typing_error_leaves_no_folder(tmp_path: Path) -> None:
+    train, sweep = Path(__file__).resolve().parents[2] / "train.py", tmp_path / "sweep"
+    words = [*TINY, "optimizer.lr=1e-2,-1", f"hydra.sweep.dir={sweep}"]
+    done = subprocess.run([sys.executable, train, "-m", *words], capture_output=True, text=True)
+    assert done.returncode == 2, done.stderr
+    assert not sweep.exists()
 
 
 def test_of_many_wrong_jobs_the_first_are_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

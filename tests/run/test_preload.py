@@ -93,6 +93,15 @@ def test_exit_codes_and_signals_are_told_and_signals_are_sent_on(zygote: Zygote,
     assert [status(folder)["state"] for folder in folders] == ["interrupted", "running"]
 
 
+def test_a_signal_that_comes_while_a_job_is_forked_reaches_it(zygote: Zygote, frozen: Callable[..., Path]) -> None:
+    folders = [frozen(f"early{number}", epochs=3000) for number in range(3)]
+    jobs = []
+    for folder in folders:  # the zygote still imports: it obeys both requests in one go
+        jobs.append(start(zygote, folder))
+        jobs[-1].send(signal.SIGINT)
+    assert [ended(job) for job in jobs] == [130] * 3
+
+
 def test_when_the_preloaded_process_is_killed_its_jobs_save_and_end(
     zygote: Zygote, frozen: Callable[..., Path]
 ) -> None:

@@ -125,8 +125,9 @@ class Prune(Callback):
         return score if self.mode == "max" else -score
 
     def _siblings(self) -> Iterator[dict[int, float]]:
-        for folder in Path("..").iterdir():
-            if not folder.samefile("."):
+        own = Path.cwd().name
+        for folder in Path("..").iterdir():  # of which any may go while it is looked at
+            if folder.name != own:
                 yield _scores(folder / _METRICS, self.monitor)
 
     def _told(self, judgement: Judgement) -> str:

@@ -193,6 +193,8 @@ class _Work:
         first = self._first.setdefault(found, number)
         if announce(self._against(number, found, overrides, folder), header):
             return None
+        if announce(self._alone(values), header):
+            return None
         if first == number or why:
             if not compose.accepted(values, why, folder, header):
                 self._first.pop(found)  # what is the same is wrong too

@@ -11,11 +11,12 @@ from typing import Any, final
 
 from segfield.run import results
 from segfield.run.freeze import CONFIG
-from segfield.run.job import OVER, Job, Row, key_of, printable, varied
+from segfield.run.job import Job, Row, key_of, printable, varied
 from segfield.run.lock import alive
 from segfield.run.pool import Child, Pool, Process
 from segfield.run.preload import Zygote
 from segfield.run.share import Shares
+from segfield.run.status import ENDED
 from segfield.run.sweep import Sweep
 from segfield.run.table import Board, board, tell
 
@@ -133,7 +134,7 @@ class Execution:
 
     def ended_well(self, numbers: Iterable[int]) -> bool:
         """Tell whether all these jobs are over."""
-        return all(self.rows[number].state in OVER for number in numbers)
+        return all(self.rows[number].state in ENDED for number in numbers)
 
     def _queue(self, numbers: Sequence[int]) -> list[Row]:
         """Return the jobs to run; what is not run, and why, is told."""
@@ -143,7 +144,7 @@ class Execution:
             if first is not None:
                 tell(f"job {number} is job {first} again: not run")
             row = self.rows[number if first is None else first]
-            if row.state in OVER:
+            if row.state in ENDED:
                 over.append(row.job.number)
             elif row.state == "failed" and not self._settings.retry_failed:
                 failed.append(row.job.number)
@@ -179,7 +180,7 @@ class Execution:
                 self._running.pop(event.item.job.number, None)
                 event.item.end(event.code, event.why)
                 shown.ended(event.item)
-                if event.item.state not in (*OVER, "interrupted"):
+                if event.item.state not in (*ENDED, "interrupted"):
                     shown.say(said_last(event.item.folder / CONSOLE))
                 self._write(shown)
 

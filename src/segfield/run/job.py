@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any, final
 
 from segfield.run.placement import KEYS, leaves
+from segfield.run.status import ENDED, read_status, shown
 from segfield.run.status import NAME as STATUS
-from segfield.run.status import read_status, shown
 
-OVER = ("finished", "pruned")  # a job that is not run again
 _NOT_STARTED = 2  # exit code of execute
 _SIGNALS = {9: " (out of memory?)", 11: " (segmentation fault)"}
 
@@ -152,7 +151,7 @@ class Row:
         """
         self._ended = time.monotonic()
         state = self.look()
-        if state in OVER or (state in ("failed", "interrupted") and code > 0 and code != _NOT_STARTED):
+        if state in ENDED or (state in ("failed", "interrupted") and code > 0 and code != _NOT_STARTED):
             return
         if code < 0 and -code not in (2, 15):
             self.status = {**self.status, "state": "killed"}

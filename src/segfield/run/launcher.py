@@ -23,10 +23,11 @@ from segfield.run import batch
 from segfield.run.check import announce
 from segfield.run.execute_sweep import Execution, Settings, Starter
 from segfield.run.grid import count
-from segfield.run.job import OVER, Row
+from segfield.run.job import Row
 from segfield.run.lock import NAME as LOCK
 from segfield.run.lock import LockedError, locked
 from segfield.run.results import told
+from segfield.run.status import ENDED
 from segfield.run.sweep import NAME, Sweep
 from segfield.run.table import tell
 
@@ -175,9 +176,9 @@ class ProcessesLauncher(Launcher):
 
     def _returned(self, words: Sequence[str], row: Row, search: bool) -> JobReturn:
         job = JobReturn(overrides=list(words), working_dir=str(row.folder), status=JobStatus.COMPLETED)
-        job.return_value = row.best if row.state in OVER else None
+        job.return_value = row.best if row.state in ENDED else None
         if search and job.return_value is None:
-            why = row.reason if row.state not in OVER else f"{row.job.monitor} was not logged, or is no number"
+            why = row.reason if row.state not in ENDED else f"{row.job.monitor} was not logged, or is no number"
             job.status = JobStatus.FAILED
             job.return_value = JobError(f"{row.folder} is {row.state}: {why}")
         return job

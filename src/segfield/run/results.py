@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from segfield.files import write_text
-from segfield.run.job import OVER, Row
+from segfield.run.job import Row
+from segfield.run.status import ENDED
 
 SWEEP, FOLDS = "sweep.csv", "folds.csv"
 FOLD = "data.fold"
@@ -53,7 +54,7 @@ def _shown(number: float | None) -> str:
 
 def best(rows: Sequence[Row]) -> Row | None:
     """Return the job with the best score of those that are over and are judged as the first one is."""
-    scored = [row for row in rows if row.state in OVER and row.best is not None and row.job.same_as is None]
+    scored = [row for row in rows if row.state in ENDED and row.best is not None and row.job.same_as is None]
     scored = [row for row in scored if (row.job.monitor, row.job.mode) == (rows[0].job.monitor, rows[0].job.mode)]
     sign = -1 if rows and rows[0].job.mode == "min" else 1
     return max(scored, key=lambda row: sign * (row.best or 0.0), default=None)

@@ -10,11 +10,11 @@ import yaml
 
 from segfield.run.check import announce
 from segfield.run.execute_sweep import Execution, Settings, Starter
-from segfield.run.job import OVER
 from segfield.run.lock import locked
 from segfield.run.placement import KEYS
 from segfield.run.results import told
 from segfield.run.signature import near
+from segfield.run.status import ENDED
 from segfield.run.sweep import opened
 from segfield.run.table import tell
 
@@ -47,7 +47,7 @@ def attempt(folder: str | Path, words: Sequence[str] = ()) -> int:
             execution.run(sweep.jobs)
             for line in told(list(execution.rows.values()), folder):
                 tell(line)
-            return 0 if all(row.state in OVER for row in execution.rows.values()) else 1
+            return 0 if all(row.state in ENDED for row in execution.rows.values()) else 1
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n")
         return 2

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any, Protocol, final
 
 from segfield.run import results
-from segfield.run.job import OVER, Row
+from segfield.run.job import Row
+from segfield.run.status import ENDED
 
 _EVERY = 0.5  # [s] between two pictures
 _QUIET = 10.0  # [s] between two lines of a job that trains on
@@ -27,7 +28,7 @@ def remaining(rows: Sequence[Row], slots: int) -> float | None:
     """Estimate how many seconds the sweep still needs; None before a job or an epoch is over."""
     running = [row for row in rows if row.state == "running"]
     lefts = [left for row in running if (left := row.left()) is not None]
-    whole = [row.seconds() for row in rows if row.here and row.state in OVER]
+    whole = [row.seconds() for row in rows if row.here and row.state in ENDED]
     whole += [row.seconds() + left for row in running if (left := row.left()) is not None]
     if not whole:
         return None
@@ -68,11 +69,11 @@ class Board(Protocol):
 
 def outcome(row: Row) -> str:
     """Return how a job ended, in one line."""
-    score = f": {row.job.monitor}={row.best:.4g}" if row.best is not None and row.state in OVER else ""
+    score = f": {row.job.monitor}={row.best:.4g}" if row.best is not None and row.state in ENDED else ""
     reason = f": {row.reason.splitlines()[0]}" if row.reason and not score else ""
     if row.state == "finished" and not score:
         reason = f" without a score: {row.job.monitor} was not logged, or is no number"
-    name = "" if row.state in OVER else f" ({row.named()})"
+    name = "" if row.state in ENDED else f" ({row.named()})"
     return f"job {row.job.number}{name} {row.state}{score}{reason} in {duration(row.seconds())}"
 
 
@@ -149,7 +150,7 @@ class Live:
 
     def ended(self, row: Row) -> None:
         """See Board; a table of running jobs alone tells of none that has ended."""
-        if len(self._rows) > self._room() or row.state not in OVER:
+        if len(self._rows) > self._room() or row.state not in ENDED:
             self.say(outcome(row))
 
     def tick(self) -> None:
