@@ -87,8 +87,6 @@ class Prune(Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Judge, on one rank for all; metrics.csv has its row of this epoch already."""
-        # The ranks add their scores up when somebody asks: rank 0 has, for metrics.csv, and waits for the others.
-        assert trainer.callback_metrics is not None
         judgement = self._judge(trainer) if trainer.is_global_zero else None
         judgement = trainer.strategy.broadcast(judgement)
         if judgement is not None and judgement.pruned:
