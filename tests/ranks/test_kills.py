@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 pytestmark = pytest.mark.slow
-KILLS = int(os.environ.get("SEGFIELD_RANK_KILLS", "2"))
-LONG = ("trainer.max_epochs=50", "model.dropout=0.3", "ranks.max_restarts=1000", "threads=2")
+KILLS = int(os.environ.get("SEGFIELD_RANK_KILLS", "1"))
+LONG = ("trainer.max_epochs=25", "model.dropout=0.3", "ranks.max_restarts=1000", "threads=2")
 RUNS = {
     2: ("scheduler=plateau", "callbacks.plateau.patience=0", "trainer.accumulate_grad_batches=2"),
     3: ("scheduler=cosine", "data.num_workers=1", "callbacks.last.every_n_steps=1"),
