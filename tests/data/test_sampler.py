@@ -107,9 +107,11 @@ def test_evaluation_of_fewer_samples_than_a_batch_is_one_short_batch() -> None:
     assert list(EpochBatches([4, 7], 12, train=False)) == [[4, 7]]
 
 
-@pytest.mark.parametrize(("world", "accumulate"), [(5, 1), (2, 4), (24, 1)])
-def test_a_batch_that_cannot_be_shared_out_is_refused(world: int, accumulate: int) -> None:
-    message = rf"data\.batch_size=12 .*devices x accumulation = {world} x {accumulate}. Use .*={world * accumulate}"
+@pytest.mark.parametrize(("world", "accumulate", "nearest"), [(5, 1, 10), (2, 4, 16), (24, 1, 24)])
+def test_a_batch_that_cannot_be_shared_out_is_refused(world: int, accumulate: int, nearest: int) -> None:
+    message = (
+        rf"data\.batch_size=12 .*devices x accumulation = {world} x {accumulate}\. Use data\.batch_size={nearest}, or"
+    )
     with pytest.raises(ValueError, match=message):
         EpochBatches(INDICES, 12, world=world, accumulate=accumulate)
 

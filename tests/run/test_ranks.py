@@ -120,7 +120,7 @@ def test_a_port_in_use_is_found_before_anything_starts(taken: int, tmp_path: Pat
 
 
 def test_a_port_that_was_taken_since_the_check_is_told_alike(taken: int, tmp_path: Path) -> None:
-    config = {"ranks": {"port": taken}, "trainer": trainer(devices=2)}
+    config = {"ranks": {"port": taken}, "trainer": trainer(devices=2), "threads": 2}
     with pytest.raises(ValueError, match=rf"^ranks\.port={taken} is in use by another process\."):
         ranks.launch(tmp_path, (), config)
 
@@ -130,5 +130,5 @@ def test_what_the_agent_is_told_does_not_stay_in_the_environment(taken: int, tmp
 
     before = dict(os.environ)
     with pytest.raises(ValueError, match="in use"):
-        ranks.launch(tmp_path, (), {"ranks": {"port": taken}, "trainer": trainer(devices=2)})
+        ranks.launch(tmp_path, (), {"ranks": {"port": taken}, "trainer": trainer(devices=2), "threads": 2})
     assert dict(os.environ) == before

@@ -56,7 +56,7 @@ def stopping(monitor: str, **more: object) -> str:
         (["trainer.precision=7-bit"], [r"trainer\.precision=7-bit must be one of .*bf16-mixed"]),
         (["trainer.strategy=ddpp"], [r"trainer\.strategy=ddpp is none of auto, ddp, fsdp.* Use trainer\.strategy=ddp"]),
         (["trainer=fsdp"], [r"trainer\.strategy=fsdp shares weights .* GPUs, and there is none\. Use trainer=ddp\."]),
-        ([*DDP, "data.batch_size=3"], [r"data\.batch_size=3 is .* devices x accumulation = 2 x 1\. .*batch_size=2"]),
+        ([*DDP, "data.batch_size=3"], [r"data\.batch_size=3 is .* devices x accumulation = 2 x 1\. .*batch_size=4"]),
         ([*DDP, "+trainer.sync_batchnorm=true"],
          [r"trainer\.sync_batchnorm=true: torch synchronises batch norm on GPUs only.* Use model\.norm=group"]),
         ([*DDP, "data.length=5"], [r"data: A part of 1 samples cannot .* over 2 devices: .* Use trainer\.devices=1"]),

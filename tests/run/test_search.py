@@ -107,13 +107,13 @@ def test_n_trials_counts_scores_and_a_search_goes_on_behind_its_folders(
     assert len(values) == 8, "a sampler that is made again draws other values"
     capsys.readouterr()
     assert search(tmp_path, n_trials=5).batches == []
-    assert capsys.readouterr().err.startswith(f"5 of 5 trials have a score: sqlite:///{tmp_path}/study.db\n")
+    assert capsys.readouterr().err.startswith("5 of 5 trials are done, 4 with a score and 1 pruned: sqlite:///")
 
 
 @pytest.mark.parametrize(
     ("outcomes", "rate", "message"),
     [
-        (["failed"] * 3, 1.0, r"^no trial has a score \(3 fail\)"),
+        (["failed"] * 3, 1.0, r"^no trial ran to its end with a score \(3 fail\)"),
         ([0.5, "failed", 0.5], 0.4, r"^1 of 2 trials failed, more than hydra\.sweeper\.max_failure_rate allows"),
     ],
 )
@@ -196,9 +196,7 @@ def test_a_real_search_survives_kill_9_and_does_the_rest(cli: Cli, tmp_path: Pat
     assert outcome.code == 0, outcome.err
     study = optuna.load_study(study_name="search", storage=f"sqlite:///{tmp_path / 's/study.db'}")
     states = [trial.state.name for trial in study.trials]
-    assert states.count("COMPLETE") == 5
-    assert set(states) == {"COMPLETE", "FAIL"}
-    assert states[:2] == ["COMPLETE", "COMPLETE"], "the first batch had been told"
+    assert states == ["COMPLETE"] * 5, "the jobs that the kill cut off went on first"
     for trial in study.trials:
         folder = tmp_path / "s" / str(trial.user_attrs["job"])
         config = yaml.safe_load((folder / "config.yaml").read_text())
@@ -208,7 +206,7 @@ def test_a_real_search_survives_kill_9_and_does_the_rest(cli: Cli, tmp_path: Pat
     before = {path: path.read_bytes() for path in (tmp_path / "s").glob("*/trace.csv")}
     again = cli(*SEARCH, *words, "hydra.sweeper.n_trials=5")
     assert again.code == 0
-    assert "5 of 5 trials have a score" in again.err
+    assert "5 of 5 trials are done, 5 with a score and 0 pruned" in again.err
     assert {path: path.read_bytes() for path in (tmp_path / "s").glob("*/trace.csv")} == before
 
 
@@ -236,4 +234,4 @@ def test_a_job_that_dies_is_a_failed_trial_and_all_of_them_an_error(
     assert results(tmp_path / "some")["best_params"] == {"optimizer.lr": 0.001}
     none = cli(*SEARCH, *words, "+callbacks.die.above=0", f"hydra.sweep.dir={tmp_path / 'none'}")
     assert none.code == 1
-    assert "no trial has a score (3 fail)" in none.err
+    assert "no trial ran to its end with a score (3 fail)" in none.err

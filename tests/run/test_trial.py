@@ -110,7 +110,11 @@ def test_what_goes_wrong_is_told_with_its_kind_where_the_text_alone_says_little(
         (4, 4, ""),
         (4, 8, "trainer.devices=8, and 4 GPUs are here (CUDA_VISIBLE_DEVICES counts). Use trainer.devices=4."),
         (0, 4, ""),
-        (0, 5, "trainer.devices=5 processes on 2 processor cores would only wait .* Use trainer.devices=2 or less."),
+        (
+            0,
+            5,
+            "trainer.devices=5 processes on 2 processor cores .*: at most 4 are started. Use trainer.devices=2, .*",
+        ),
     ],
 )
 def test_more_devices_than_there_are_are_refused(

@@ -44,10 +44,12 @@ class EpochBatches:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        if train and (batch_size < 1 or batch_size % (world * accumulate)):
+        share = world * accumulate
+        if train and (batch_size < 1 or batch_size % share):
             raise ValueError(
                 f"data.batch_size={batch_size} is the global batch: it must be a positive multiple of "
-                f"devices x accumulation = {world} x {accumulate}. Use data.batch_size={world * accumulate}."
+                f"devices x accumulation = {world} x {accumulate}. Use data.batch_size={_nearest(batch_size, share)}, "
+                "or another number of devices."
             )
         if train and len(indices) < batch_size:
             raise ValueError(
@@ -106,3 +108,8 @@ class EpochBatches:
         starts = [min(turn * self._evaluation_batch, len(mine) - (count - turn)) for turn in range(count)]
         for start, end in itertools.pairwise([*starts, len(mine)]):
             yield mine[start:end]
+
+
+def _nearest(number: int, step: int) -> int:
+    """Return the multiple of step, at least one of it, that is nearest to the number."""
+    return max(1, round(number / step)) * step

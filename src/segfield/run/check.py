@@ -206,7 +206,7 @@ def _devices(trainer: dict[str, Any]) -> Iterator[tuple[str, str]]:
     devices, strategy = trainer.get("devices"), trainer.get("strategy", "auto")
     if devices not in ("auto", "???") and not (type(devices) is int and (devices > 0 or devices == -1)):
         text = f"trainer.devices={shown(devices)} must be a number of devices of one machine, or auto"
-        yield "trainer.devices", f"{text}; which ones says CUDA_VISIBLE_DEVICES=0,1. Use trainer.devices=1."
+        yield "trainer.devices", f"{text}; choose which with CUDA_VISIBLE_DEVICES=0,1. Use trainer.devices=1."
     if strategy not in (*STRATEGIES, "???"):
         text = f"trainer.strategy={shown(strategy)} is none of {', '.join(STRATEGIES)}"
         yield "trainer.strategy", f"{text}, which start their processes here. Use trainer.strategy=ddp."

@@ -26,6 +26,7 @@ from segfield.run.signature import near
 from segfield.run.worker import WorkerError, anchored, work
 
 CONF = placement.PROJECT / "conf"
+_SWEEPS = ("hydra.sweep", "hydra.launcher", "hydra/sweeper", "hydra/launcher")  # words without use in a single run
 REFUSALS = (HydraException, OmegaConfBaseException, ValueError, OSError)  # of Hydra, of omegaconf, of what they call
 
 
@@ -231,6 +232,8 @@ def run(config: DictConfig) -> Any:
     folder = Path(hydra_config.hydra.runtime.output_dir)
     try:
         new = not (folder / "config.yaml").exists()
+        if words := [word for word in hydra_config.hydra.overrides.hydra if word.startswith(_SWEEPS)]:
+            raise ValueError(f"{words[0]} is of a sweep. Add -m: python train.py -m ...")
         values = plan(config, folder, "This run cannot start:")
         if not values:
             sys.exit(2)

@@ -21,6 +21,7 @@ from segfield.run.sweep import Sweep
 from segfield.run.table import Board, board, tell
 
 CONSOLE = "console.txt"
+_STUDY = "study.db"  # of a search, beside its jobs
 _LOOK = 0.5  # [s] between two looks at status.json
 _TOLD = 8  # lines of a job that did not end well
 _LINE = 160  # characters of such a line
@@ -129,7 +130,10 @@ class Execution:
             shown.close()
             self._write(shown)
         if pool.received:
-            shown.say(f"the sweep is interrupted; continue with: python -m segfield execute {self._folder}")
+            again = f"continue with: python -m segfield execute {self._folder}"
+            if (self._folder / _STUDY).exists():
+                again = "to go on with the search give its command again, with the same hydra.sweep.dir"
+            shown.say(f"the sweep is interrupted; {again}")
             raise SystemExit(128 + pool.received[0])
 
     def ended_well(self, numbers: Iterable[int]) -> bool:

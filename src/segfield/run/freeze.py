@@ -46,7 +46,7 @@ def _read(folder: str | Path) -> dict[str, Any]:
     if not path.exists():
         raise FileNotFoundError(
             f"{Path(folder).absolute()} is no run folder: it has no {CONFIG}. Name a folder that train.py made, "
-            "for example outputs/unet_small_blobs/<time>."
+            "for example outputs/unet_small_blobs/<time>, or outputs/sweeps/<time> where sweeps go on."
         )
     try:
         config = plain(path.read_bytes())

@@ -119,6 +119,16 @@ class ProcessesLauncher(Launcher):
             for words, row in zip(job_overrides, rows, strict=True)
         ]
 
+    def go_on(self, numbers: Sequence[int]) -> None:
+        """Run those of the jobs that are frozen in the sweep's folder and have not ended.
+
+        Raises:
+            SystemExit: as launch().
+        """
+        sweep = self._opened()
+        self._frozen = True
+        Execution(sweep, self._settings, lambda _: [], self._starter).run([n for n in numbers if n in sweep.jobs])
+
     def _misfits(self) -> list[str]:
         found = []
         if type(self._max_jobs) is not int or self._max_jobs < 1:

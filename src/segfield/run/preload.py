@@ -213,6 +213,7 @@ def _be(request: dict[str, Any], zygote: int) -> NoReturn:
         os.close(nothing)
         os.environ.update(request["environment"], **{PARENT: str(zygote)})
         sys.argv[1:] = request["words"]
+        sys.modules.pop("segfield.__main__", None)  # else Python warns of what is run a second time
         runpy.run_module("segfield", run_name="__main__", alter_sys=True)
     except SystemExit as stop:
         code = stop.code if isinstance(stop.code, int) else int(stop.code is not None)

@@ -106,6 +106,7 @@ def launch(folder: Path, placement: Sequence[str], config: dict[str, Any]) -> No
         ValueError: if the port is taken.
     """
     ranks, trainer = settings(config), config["trainer"]
+    _log.info("starting %d ranks, %d threads each", local_ranks(trainer), threads(config))
     command = ["-m", "segfield", "execute", str(folder), *placement]
     for restart in range(ranks.max_restarts + 1):
         failures = _started(command, local_ranks(trainer), ranks)
@@ -158,6 +159,7 @@ def _started(command: Sequence[str], processes: int, ranks: Ranks) -> Mapping[in
 def _environment() -> Iterator[None]:
     """Tell ranks whose they are, and the agent which signals it passes on."""
     given = {LAUNCHER: str(os.getpid()), "TORCHELASTIC_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT"}
+    given["TORCH_CPP_LOG_LEVEL"] = os.environ.get("TORCH_CPP_LOG_LEVEL", "ERROR")  # DDP's advice, broken connections
     before = {name: os.environ.get(name) for name in given}
     os.environ.update(given)
     try:

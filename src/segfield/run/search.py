@@ -133,7 +133,7 @@ class OptunaSearch(Sweeper):
         return isinstance(self._launcher, ProcessesLauncher)
 
     def _opened(self, space: dict[str, Any]) -> "Study":
-        """Open the study, settle what a killed search has left, and say how far it is."""
+        """Open the study, let the jobs end that an earlier search has left, tell it of them, and say how far it is."""
         from segfield.run.study import Study
 
         task = OmegaConf.masked_copy(self._config, [str(key) for key in self._config if key != "hydra"])
@@ -141,12 +141,14 @@ class OptunaSearch(Sweeper):
         # Not in the YAML: there ${hydra.sweep.dir} would be of another microsecond.
         storage = self._storage or f"sqlite:///{self._folder / STUDY}"
         study = Study(storage, self._name, self._direction, space, config)
+        if self._ours and (left := study.jobs_left()):
+            self._launcher.go_on(left)
         study.settle(lambda job: self._outcome(self._folder / str(job)))
         sampler = dict(self._sampler)
         if sampler.get("seed") is not None:
             sampler["seed"] += study.begun  # a search that goes on does not draw the same values again
         study.take(instantiate(sampler, _execution_whitelist_=list(SAMPLERS)))
-        sys.stderr.write(f"{study.scored} of {self._n_trials} trials have a score: {storage}\n")
+        sys.stderr.write(f"{study.scored} of {self._n_trials} trials are done, {study.counted()}: {storage}\n")
         return study
 
     def _search(self, study: "Study", fixed: list[str]) -> None:
@@ -195,13 +197,12 @@ class OptunaSearch(Sweeper):
         summary = study.summary()
         write_text(self._folder / RESULTS, yaml.safe_dump(summary, sort_keys=False))
         counts = ", ".join(f"{count} {state}" for state, count in summary["trials"].items())
-        if not study.scored:
-            raise _said(f"no trial has a score ({counts}): {self._folder}")
+        if summary["best_params"] is None:
+            raise _said(f"no trial ran to its end with a score ({counts}): {self._folder}")
         sys.stderr.write(f"{study.begun} trials: {counts}; {self._folder / RESULTS}\n")
-        if summary["best_params"] is not None:
-            values = " ".join(f"{key}={value}" for key, value in summary["best_params"].items())
-            score = f"{self._config.task.monitor} {summary['best_value']:.6g}"
-            sys.stderr.write(f"best: {score}, job {summary['best_job']}: {values}\n")
+        values = " ".join(f"{key}={value}" for key, value in summary["best_params"].items())
+        score = f"{self._config.task.monitor} {summary['best_value']:.6g}"
+        sys.stderr.write(f"best: {score}, job {summary['best_job']}: {values}\n")
 
 
 def _said(text: str) -> JobError:

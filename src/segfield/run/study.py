@@ -88,6 +88,11 @@ class Study:
         self._study.tell(trial, state=TrialState.PRUNED if state == "pruned" else TrialState.FAIL)
         return state == "pruned"
 
+    def jobs_left(self) -> list[int]:
+        """Return the jobs of the trials that an earlier search has left."""
+        left = (trial.user_attrs.get(_JOB) for trial in self._study.get_trials(states=(TrialState.RUNNING,)))
+        return [job for job in left if isinstance(job, int)]
+
     def settle(self, outcome: Callable[[int], tuple[str, Any]]) -> None:
         """End the trials that an earlier search has left: with their score where their job had ended, else as failed.
 
@@ -97,6 +102,11 @@ class Study:
         for trial in self._study.get_trials(states=(TrialState.RUNNING,)):
             job = trial.user_attrs.get(_JOB)
             self.tell(trial.number, *(outcome(job) if isinstance(job, int) else ("killed", None)))
+
+    def counted(self) -> str:
+        """Return how many of them ended with a score, and how many were pruned."""
+        complete, pruned = (len(self._study.get_trials(deepcopy=False, states=(state,))) for state in _SCORED)
+        return f"{complete} with a score and {pruned} pruned"
 
     def summary(self) -> dict[str, Any]:
         """Return the best trial's score, values and job, and how many trials ended how; plain values."""

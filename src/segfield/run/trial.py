@@ -52,8 +52,8 @@ def try_devices(trainer: dict[str, Any], model: nn.Module | None) -> Iterator[st
         )
     if not here and devices > _RANKS_A_CORE * cores:
         yield (
-            f"trainer.devices={devices} processes on {cores} processor cores would only wait for one another. "
-            f"Use trainer.devices={cores} or less."
+            f"trainer.devices={devices} processes on {cores} processor cores would only wait for one another: at most "
+            f"{_RANKS_A_CORE * cores} are started. Use trainer.devices={cores}, one per core."
         )
     if not here and trainer.get("strategy") == "fsdp":
         yield "trainer.strategy=fsdp shares weights out over GPUs, and there is none. Use trainer=ddp."
