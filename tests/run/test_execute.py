@@ -248,7 +248,7 @@ def test_the_reason_of_a_workers_error_is_its_last_line() -> None:
         ("trainer.accelerator=gpu", "trainer"),
         ("data.num_workers=a", "data.num_workers"),
         ("trainer.devices=800", "trainer.devices=800 processes on"),
-        ("trainer.devices=[0,1]", "trainer.devices=[0, 1] must be a number of devices of one machine, or auto; which"),
+        ("trainer.devices=[0,1]", "trainer.devices=[0, 1] must be a number of devices of one machine, or auto; choose"),
         ("trainer.strategy=ddp_spawn", "trainer.strategy=ddp_spawn is none of auto, ddp, fsdp"),
         (
             "trainer.strategy=fsdp",
