@@ -4,6 +4,9 @@ import errno
 import fcntl
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -82,3 +85,50 @@ class ForkedJob:
 def forked_jobs(imported: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the jobs of a sweep be forks."""
     monkeypatch.setattr("segfield.run.execute_sweep.Child", ForkedJob)
+
+
+@pytest.fixture
+def apart(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start train.py in a process of its own, apart("-m", ..., NAME="of its environment"), which ends with the test."""
+    made = []
+
+    def start(*words: str, **environment: str) -> subprocess.Popen[str]:
+        project = Path(__file__).resolve().parents[2]
+        every = {**os.environ, "PYTHONPATH": str(project / "src"), **environment}
+        command = [sys.executable, project / "train.py", *words]
+        made.append(
+            subprocess.Popen(
+                command, env=every, text=True, stderr=subprocess.PIPE, start_new_session=True, cwd=tmp_path
+            )
+        )
+        return made[-1]
+
+    yield start
+    for process in made:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], Any], subprocess.Popen[str]], None]:
+    """Wait for something to become true while a process lives: until(condition, process)."""
+
+    def wait(condition: Callable[[], Any], process: subprocess.Popen[str]) -> None:
+        deadline = time.monotonic() + 180
+        while not condition():
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+    return wait
+
+
+@pytest.fixture
+def steps() -> Callable[[Path], int]:
+    """Count the lines of a run's trace.csv: its steps and one more."""
+
+    def count(run: Path) -> int:
+        return (run / "trace.csv").read_text().count("\n") if (run / "trace.csv").exists() else 0
+
+    return count

@@ -5,9 +5,8 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,41 +105,10 @@ def test_more_tasks_of_slurm_than_nodes_of_the_run_are_refused(
 
 
 @pytest.fixture
-def started(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Start a sweep in tmp_path/s by train.py in a process of its own, which ends with the test."""
-    made = []
-
-    def start(*words: str, **environment: str) -> subprocess.Popen[str]:
-        command = [sys.executable, PROJECT / "train.py", "-m", *TINY, f"hydra.sweep.dir={tmp_path / 's'}", *words]
-        every = {**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(PROJECT / "src"), **environment}
-        made.append(
-            subprocess.Popen(
-                command, env=every, text=True, stderr=subprocess.PIPE, start_new_session=True, cwd=tmp_path
-            )
-        )
-        return made[-1]
-
-    yield start
-    for process in made:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
-def until(condition: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
-    deadline = time.monotonic() + 180
-    while not (found := condition()):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
-
-
-def steps(job: Path) -> int:
-    try:
-        return (job / "trace.csv").read_text().count("\n")
-    except OSError:
-        return 0
+def started(tmp_path: Path, apart: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.Popen[str]]:
+    """Start a sweep in tmp_path/s."""
+    sweep = (*TINY, f"hydra.sweep.dir={tmp_path / 's'}")
+    return lambda *words: apart("-m", *sweep, *words, RAY_AUTH_MODE="disabled")
 
 
 def worker(job: Path) -> int:
@@ -151,15 +119,20 @@ def worker(job: Path) -> int:
         return 0
 
 
-def disturb(job: Path, process: subprocess.Popen[str], *signals: int) -> None:
+@pytest.fixture
+def disturb(until: Callable[..., None], steps: Callable[[Path], int]) -> Callable[..., None]:
     """Send signals to the worker of a job when it has done some steps, and wait for the one after it."""
-    before = steps(job)
-    until(lambda: steps(job) > before + 10, process)
-    pid = worker(job)
-    for number in signals:
-        os.kill(pid, number)
-        time.sleep(0.3)
-    until(lambda: worker(job) not in (0, pid), process)
+
+    def send(job: Path, process: subprocess.Popen[str], *signals: int) -> None:
+        before = steps(job)
+        until(lambda: steps(job) > before + 10, process)
+        pid = worker(job)
+        for number in signals:
+            os.kill(pid, number)
+            time.sleep(0.3)
+        until(lambda: worker(job) not in (0, pid), process)
+
+    return send
 
 
 def assert_as_undisturbed(cli: Cli, tmp_path: Path, job: Path, *words: str) -> list[int]:
@@ -173,7 +146,11 @@ def assert_as_undisturbed(cli: Cli, tmp_path: Path, job: Path, *words: str) -> l
 
 @pytest.mark.slow
 def test_jobs_on_a_local_ray_finish_also_where_a_worker_is_killed(
-    cli: Cli, tmp_path: Path, started: Callable[..., subprocess.Popen[str]]
+    cli: Cli,
+    tmp_path: Path,
+    started: Callable[..., subprocess.Popen[str]],
+    until: Callable[..., None],
+    disturb: Callable[..., None],
 ) -> None:
     needs("ray")
     small = ("hydra.launcher.ray.init.num_cpus=2", "+hydra.launcher.ray.init.object_store_memory=80000000")
@@ -191,7 +168,10 @@ def test_jobs_on_a_local_ray_finish_also_where_a_worker_is_killed(
 
 @pytest.mark.slow
 def test_a_job_of_submitit_is_requeued_after_a_preemption_and_loses_no_step(
-    cli: Cli, tmp_path: Path, started: Callable[..., subprocess.Popen[str]]
+    cli: Cli,
+    tmp_path: Path,
+    started: Callable[..., subprocess.Popen[str]],
+    disturb: Callable[..., None],
 ) -> None:
     needs("submitit")
     long = ("trainer.max_epochs=100", "callbacks.last.every_n_minutes=null")

@@ -74,6 +74,7 @@ def test_what_a_killed_child_left_running_is_killed_too(tmp_path: Path) -> None:
     events(Pool(1, Shell(tmp_path)), ["sleep 600 & echo $! > left; kill -9 $$"])
     left = int((tmp_path / "left").read_text())
     wait_for(lambda: gone(left))
+    assert gone(left)
 
 
 def test_an_item_that_cannot_start_ends_with_the_reason_and_the_others_go_on(tmp_path: Path) -> None:
@@ -134,6 +135,7 @@ def test_a_second_signal_is_sent_on_too_and_a_third_kills_the_child_with_its_own
     assert [event.code for event in events(pool, [stubborn])] == [None, -9]
     left = int((tmp_path / "left").read_text())
     wait_for(lambda: gone(left))
+    assert gone(left)
 
 
 PARENT = """
@@ -164,7 +166,8 @@ def test_a_child_gets_sigterm_when_its_parent_is_killed(tmp_path: Path) -> None:
     with subprocess.Popen(words, cwd=tmp_path, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}) as parent:
         wait_for(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
         parent.kill()
-    wait_for(lambda: (tmp_path / "heard").exists() and (tmp_path / "heard").read_text() == str(int(signal.SIGTERM)))
+    wait_for(lambda: (tmp_path / "heard").exists() and (tmp_path / "heard").read_text())
+    assert (tmp_path / "heard").read_text() == str(int(signal.SIGTERM))
 
 
 def test_a_job_whose_parent_has_died_before_it_looked_does_not_run(

@@ -79,9 +79,11 @@ def test_several_nodes_are_started_by_the_user_who_is_told_how() -> None:
 
 
 def test_ranks_start_again_where_one_was_killed_or_lost_the_others() -> None:
-    ranks._judge({0: Failure(LOST), 1: Failure(-signal.SIGKILL)})
-    ranks._judge({1: Failure(-signal.SIGSEGV), 0: Failure(-signal.SIGTERM)})
-    ranks._judge({0: Failure(LOST), 1: Failure(143)})
+    killed = {0: Failure(LOST), 1: Failure(-signal.SIGKILL)}
+    crashed = {1: Failure(-signal.SIGSEGV), 0: Failure(-signal.SIGTERM)}
+    ended_by_the_agent = {0: Failure(LOST), 1: Failure(143)}
+    for failures in (killed, crashed, ended_by_the_agent):
+        assert ranks._judge(failures) is None, "it raises where the run is over"  # type: ignore[func-returns-value]
 
 
 @pytest.mark.parametrize("code", [1, 2])

@@ -6,8 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,47 +48,28 @@ SACCT = "print('JobID|State|NodeList')\nfor task in range(2): print(f'70_{task}|
 
 
 @pytest.fixture
-def slurm(tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+def slurm(tmp_path: Path, apart: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.Popen[str]]:
     """Start a sweep in tmp_path/s on a SLURM of stand-ins, whose commands lie in tmp_path/bin."""
     (tmp_path / "bin").mkdir()
     for name, text in {"sbatch": SBATCH, "srun": SRUN, "scontrol": SCONTROL, "sacct": SACCT}.items():
         (tmp_path / "bin" / name).write_text(f"#!{sys.executable}\n{text}")
         (tmp_path / "bin" / name).chmod(stat.S_IRWXU)
-    made: list[subprocess.Popen[str]] = []
 
     def start(*words: str) -> subprocess.Popen[str]:
         sweep = ("hydra/launcher=submitit_slurm", f"hydra.sweep.dir={tmp_path / 's'}", "hydra.launcher.cpus_per_task=1")
-        path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
-        environment = {**os.environ, "PATH": path, "PYTHONPATH": str(PROJECT / "src")}
-        command = [sys.executable, PROJECT / "train.py", "-m", *TINY, *sweep, *words]
-        made.append(
-            subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE, start_new_session=True)
-        )
-        return made[-1]
+        return apart("-m", *TINY, *sweep, *words, PATH=f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
 
-    yield start
-    for process in made:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-
-
-def until(condition: Callable[[], Any], process: subprocess.Popen[str]) -> Any:
-    deadline = time.monotonic() + 180
-    while not (found := condition()):
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    return found
-
-
-def steps(job: Path) -> int:
-    return (job / "trace.csv").read_text().count("\n") if (job / "trace.csv").exists() else 0
+    return start
 
 
 @pytest.mark.parametrize("ranks", [(), ("trainer=ddp", "trainer.devices=2")], ids=["one process", "two ranks"])
 def test_jobs_of_an_array_are_told_to_save_and_go_on_after_their_requeue(
-    cli: Cli, tmp_path: Path, slurm: Callable[..., subprocess.Popen[str]], ranks: tuple[str, ...]
+    cli: Cli,
+    tmp_path: Path,
+    slurm: Callable[..., subprocess.Popen[str]],
+    until: Callable[..., None],
+    steps: Callable[[Path], int],
+    ranks: tuple[str, ...],
 ) -> None:
     sweep = slurm("optimizer.lr=1e-3,1e-2", "hydra.launcher.partition=gpu", *ranks)
     job = tmp_path / "s/1"
@@ -120,7 +100,10 @@ def test_jobs_of_an_array_are_told_to_save_and_go_on_after_their_requeue(
 
 
 def test_the_batch_script_of_the_docs_requeues_itself_and_goes_on(
-    tmp_path: Path, slurm: Callable[..., subprocess.Popen[str]]
+    tmp_path: Path,
+    slurm: Callable[..., subprocess.Popen[str]],
+    until: Callable[..., None],
+    steps: Callable[[Path], int],
 ) -> None:
     text = (PROJECT / "docs/clusters.md").read_text()
     script = text[text.index("#!/bin/bash") :].partition("```")[0]

@@ -92,8 +92,9 @@ def test_a_study_of_another_search_is_refused_with_what_differs(tmp_path: Path) 
 
 
 def test_placement_may_change_when_a_search_goes_on(tmp_path: Path) -> None:
-    opened(tmp_path)
-    opened(tmp_path, threads=4, trainer={"devices": 2, "max_epochs": 3})
+    opened(tmp_path).ask()
+    again = opened(tmp_path, threads=4, trainer={"devices": 2, "max_epochs": 3})
+    assert again.begun == 1, "the same study"
 
 
 def test_a_damaged_study_is_told_and_kept(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from typing import Any, NoReturn, TypeVar, final
 from segfield.files import write_text
 from segfield.processes import die_with_parent
 from segfield.run.pool import appended
-from segfield.run.ranks import LAUNCHER, LOST, Ranks, gpus, local_ranks, settings, threads, world_size
+from segfield.run.ranks import LAUNCHER, LOST, Ranks, gpus, is_rank, local_ranks, settings, threads, world_size
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -31,12 +31,12 @@ _BROKEN = re.compile(r"gloo/transport|Connection (closed|reset)|Timed out waitin
 
 def number() -> int:
     """Return this process's rank; 0 where there is one process."""
-    return int(os.environ["RANK"]) if "TORCHELASTIC_RUN_ID" in os.environ else 0
+    return int(os.environ["RANK"]) if is_rank() else 0
 
 
 def world() -> int:
     """Return the number of ranks; 1 where there is one process."""
-    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
+    return int(os.environ["WORLD_SIZE"]) if is_rank() else 1
 
 
 def log_of(rank: int) -> str:
