@@ -1,4 +1,4 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from segfield.callbacks.panels import Panels
 from segfield.callbacks.trace import Trace
-from segfield.data.module import PixelwiseData, Sample
+from segfield.data.module import PixelwiseData
+from segfield.data.sample import Sample
 from segfield.models.unet import UNet
 
 pytestmark = [
@@ -41,7 +42,7 @@ class Kept(PixelwiseData):
     def samples(self) -> list[Sample]:
         return [Sample(f"cars/{i:02d}", f"{i:02d}", {"index": i}) for i in range(15)]
 
-    def read(self, sample: Sample) -> dict[str, np.ndarray]:
+    def read(self, sample: Sample, size: Sequence[int] | None) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(sample.attributes["index"])
         image = rng.integers(0, 256, (3, 32, 32), dtype=np.uint8)
         made = {
@@ -50,6 +51,9 @@ class Kept(PixelwiseData):
             "valid": rng.random((1, 32, 32)) > 0.3,
         }
         return self.arrays.setdefault(sample.id, made)
+
+    def read_picture(self, path: Path, size: Sequence[int] | None) -> np.ndarray:
+        raise AssertionError("nobody asks for a picture here")
 
 
 class Red(nn.Module):

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 
 from segfield.callbacks.predictions import PredictionWriter
-from segfield.data.module import PixelwiseData, Sample
+from segfield.data.module import PixelwiseData
+from segfield.data.sample import Sample
 from segfield.losses import BCEDice
 from segfield.metrics import Dice
 from segfield.models.unet import UNet
@@ -50,10 +51,13 @@ class Scans(PixelwiseData):
     def samples(self) -> list[Sample]:
         return [Sample(name, f"patient {number // 3}", {"number": number}) for number, name in enumerate(self.names)]
 
-    def read(self, sample: Sample) -> dict[str, np.ndarray]:
+    def read(self, sample: Sample, size: Sequence[int] | None) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(sample.attributes["number"])
         image = rng.integers(0, 256, (1, self.side, self.side), dtype=np.uint8)
         return {"image": image, "target": np.zeros((self.side, self.side), np.uint8)}
+
+    def read_picture(self, path: Path, size: Sequence[int] | None) -> np.ndarray:
+        raise AssertionError("nobody asks for a picture here")
 
 
 class Logit(nn.Module):

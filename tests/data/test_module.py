@@ -1,4 +1,6 @@
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -9,7 +11,8 @@ from torch import nn
 
 from segfield.data.blobs import Blobs
 from segfield.data.fingerprint import drift
-from segfield.data.module import PixelwiseData, Sample
+from segfield.data.module import PixelwiseData
+from segfield.data.sample import Sample
 from segfield.data.sampler import EpochBatches
 
 
@@ -25,10 +28,13 @@ class Listed(PixelwiseData):
     def samples(self) -> list[Sample]:
         return [Sample(name, group, {"number": number}) for number, (name, group) in enumerate(self.names)]
 
-    def read(self, sample: Sample) -> dict[str, np.ndarray]:
+    def read(self, sample: Sample, size: Sequence[int] | None) -> dict[str, np.ndarray]:
         target = np.zeros(self.shape[1:], np.uint8) if self.target is None else self.target
         image = np.full(self.shape, sample.attributes["number"], np.uint8)
         return {"image": image, "target": target, "valid": np.ones((1, *target.shape[-2:]), dtype=bool)}
+
+    def read_picture(self, path: Path, size: Sequence[int] | None) -> np.ndarray:
+        raise AssertionError("nobody asks for a picture here")
 
 
 def listed(**settings: object) -> Listed:

@@ -1,13 +1,16 @@
 """The parts of a data module: who is tested, and what is predicted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, final
 
 import numpy as np
 import pytest
 
-from segfield.data.module import PixelwiseData, Sample
+from segfield.data.module import PixelwiseData
+from segfield.data.sample import Sample
 
 
 @final
@@ -21,11 +24,14 @@ class Cars(PixelwiseData):
     def samples(self) -> list[Sample]:
         return [Sample(f"car{n // 2}/{n % 2}", f"car{n // 2}", {"number": n}) for n in range(46)]
 
-    def read(self, sample: Sample) -> dict[str, np.ndarray]:
+    def read(self, sample: Sample, size: Sequence[int] | None) -> dict[str, np.ndarray]:
         return {
             "image": np.full((1, 4, 4), sample.attributes["number"], np.uint8),
             "target": np.zeros((4, 4), np.uint8),
         }
+
+    def read_picture(self, path: Path, size: Sequence[int] | None) -> np.ndarray:
+        raise AssertionError("nobody asks for a picture here")
 
 
 def cars(**settings: Any) -> Cars:

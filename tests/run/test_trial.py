@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from segfield.data.blobs import Blobs
-from segfield.data.module import Sample
+from segfield.data.sample import Sample
 from segfield.run import trial
 from segfield.run.trial import Errors, try_data, try_devices, try_network, try_schedule
 

@@ -1,7 +1,7 @@
 """A task with a tiny network, a trainer for it, and data to train on."""
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -14,7 +14,8 @@ from pytorch_lightning.callbacks import Callback, Checkpoint
 from torch import nn
 from torchmetrics import MetricCollection
 
-from segfield.data.module import PixelwiseData, Sample
+from segfield.data.module import PixelwiseData
+from segfield.data.sample import Sample
 from segfield.losses import BCEDice
 from segfield.metrics import Dice, IoU
 from segfield.models.unet import UNet
@@ -33,10 +34,13 @@ class Bright(PixelwiseData):
     def samples(self) -> list[Sample]:
         return [Sample(f"{i:03d}", f"{i:03d}", {"index": i}) for i in range(self.length)]
 
-    def read(self, sample: Sample) -> dict[str, np.ndarray]:
+    def read(self, sample: Sample, size: Sequence[int] | None) -> dict[str, np.ndarray]:
         rng = np.random.default_rng(sample.attributes["index"])
         image = rng.integers(0, 256, (1, 16, 16), dtype=np.uint8)
         return {"image": image, "target": (image[0] > 127).astype(np.uint8)}
+
+    def read_picture(self, path: Path, size: Sequence[int] | None) -> np.ndarray:
+        raise AssertionError("nobody asks for a picture here")
 
 
 def _task_of(**changes: Any) -> PixelwiseTask:

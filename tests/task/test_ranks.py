@@ -1,7 +1,7 @@
 """One, two and three real processes train, validate, test and predict the same: no sample is repeated or left out."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -18,7 +18,8 @@ from segfield.augment import Augmentation
 from segfield.callbacks import predictions
 from segfield.callbacks.last_checkpoint import LastCheckpoint
 from segfield.callbacks.predictions import PredictionWriter
-from segfield.data.module import PixelwiseData, Sample
+from segfield.data.module import PixelwiseData
+from segfield.data.sample import Sample
 from segfield.metrics import BinaryScores, Dice, DiceSet, IoU, PixelAccuracy
 from segfield.metrics.group import DiceGroup
 from segfield.models.unet import UNet
@@ -59,11 +60,14 @@ class Patients(PixelwiseData):
     def samples(self) -> list[Sample]:
         return [Sample(id_, group, {"number": number}) for number, (id_, group, _) in enumerate(TABLE)]
 
-    def read(self, sample: Sample) -> dict[str, np.ndarray]:
+    def read(self, sample: Sample, size: Sequence[int] | None) -> dict[str, np.ndarray]:
         number = sample.attributes["number"]
         image = np.random.default_rng(number).integers(0, 256, (1, 16, 16), dtype=np.uint8)
         image[:, : 4 * (number % 5)] //= 2
         return {"image": image, "target": ((image[0] > 127) & (number % 3 > 0)).astype(np.uint8)}
+
+    def read_picture(self, path: Path, size: Sequence[int] | None) -> np.ndarray:
+        raise AssertionError("nobody asks for a picture here")
 
 
 def patients() -> Patients:

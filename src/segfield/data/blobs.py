@@ -6,12 +6,15 @@ same range, the background has blotches as strong as the blobs' contrast, and a 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import final
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from segfield.data.module import PixelwiseData, Sample
+from segfield.data.images import read_image
+from segfield.data.module import PixelwiseData
+from segfield.data.sample import Sample
 
 
 @final
@@ -36,10 +39,11 @@ class Blobs(PixelwiseData):
             raise ValueError(f"data.length={self.length} leaves nothing to split in two parts. Use data.length=400.")
         return [Sample(f"{i:06d}", f"{i:06d}", {"index": i}) for i in range(self.length)]
 
-    def read(self, sample: Sample) -> dict[str, np.ndarray]:
-        """Draw one sample: image [3, H, W] uint8, target [H, W] uint8 of {0, 1}."""
-        assert self.size is not None, "samples() refuses it"
-        height, width = self.size
+    def read(self, sample: Sample, size: Sequence[int] | None) -> dict[str, np.ndarray]:
+        """Draw one sample at data.size, which is its own: image [3, H, W] uint8, target [H, W] uint8 of {0, 1}."""
+        size = size or self.size
+        assert size is not None, "samples() refuses it"
+        height, width = size
         rng = np.random.default_rng([self.content_seed, sample.attributes["index"], height, width])
         image = _smooth_noise(rng, height, width, cells=5, channels=3) * 0.18 + rng.uniform(0.3, 0.7, (3, 1, 1))
         target = np.zeros((height, width), dtype=np.uint8)
@@ -50,6 +54,10 @@ class Blobs(PixelwiseData):
         light = _smooth_noise(rng, height, width, cells=2, channels=1) * 0.25 + 1.0
         noise = rng.standard_normal((3, height, width), dtype=np.float32) * 0.02
         return {"image": (np.clip(image * light + noise, 0, 1) * 255).astype(np.uint8), "target": target}
+
+    def read_picture(self, path: Path, size: Sequence[int] | None) -> np.ndarray:
+        """Read a file in place of a drawn image: [C, H, W] uint8."""
+        return read_image(path, self.in_channels, size)
 
 
 def _outlines(rng: np.random.Generator, height: int, width: int) -> Iterator[tuple[int, int, np.ndarray]]:

@@ -9,6 +9,7 @@ or beside the photographs.
 import logging
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -17,7 +18,8 @@ import numpy as np
 
 from segfield.data import rle
 from segfield.data.images import check_same_size, file_size, nearest, read_image, read_mask
-from segfield.data.module import PixelwiseData, Sample
+from segfield.data.module import PixelwiseData
+from segfield.data.sample import Sample
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ class Carvana(PixelwiseData):
                 return _paired(root, folder, photographs, beside)
         raise FileNotFoundError(_nothing(f"no cars at all in {root.absolute()}"))
 
-    def read(self, sample: Sample) -> dict[str, np.ndarray]:
+    def read(self, sample: Sample, size: Sequence[int] | None) -> dict[str, np.ndarray]:
         """Read one pair: image [3, H, W] uint8, target [H, W] uint8 of {0, 1}.
 
         Raises:
@@ -62,9 +64,9 @@ class Carvana(PixelwiseData):
                 drawn = rle.decode(sample.attributes[_TABLE], file_size(image))
             except ValueError as error:
                 raise ValueError(f"{_TABLE}, row of {image}: {error}") from error
-            return {"image": read_image(image, self.in_channels, self.size), "target": nearest(drawn, self.size)}
+            return {"image": read_image(image, self.in_channels, size), "target": nearest(drawn, size)}
         check_same_size(image, mask)
-        values = read_mask(mask, self.size)
+        values = read_mask(mask, size)
         target = (values > 0).astype(np.uint8)
         top = int(values.max())
         if top > 1 and (top != 255 or np.any((values > 0) & (values < 255))):
@@ -73,7 +75,11 @@ class Carvana(PixelwiseData):
                 f"{mask} holds {len(found)} values from {found[0]} to {found[-1]}; Carvana's masks hold {{0, 1}} or "
                 "{0, 255}. Resized or JPEG masks have such greys: copy the competition's own files."
             )
-        return {"image": read_image(image, self.in_channels, self.size), "target": target}
+        return {"image": read_image(image, self.in_channels, size), "target": target}
+
+    def read_picture(self, path: Path, size: Sequence[int] | None) -> np.ndarray:
+        """Read an image without its mask: [C, H, W] uint8."""
+        return read_image(path, self.in_channels, size)
 
 
 def _listed(folder: Path) -> tuple[dict[str, str], dict[str, str]]:

@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 
 from segfield.data.images import check_same_size, nearest, read_image, read_mask
-from segfield.data.module import PixelwiseData, Sample
+from segfield.data.module import PixelwiseData
+from segfield.data.sample import Sample
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class Folder(PixelwiseData):
             for key, path in found.items()
         ]
 
-    def read(self, sample: Sample) -> dict[str, np.ndarray]:
+    def read(self, sample: Sample, size: Sequence[int] | None) -> dict[str, np.ndarray]:
         """Read one pair: image [C, H, W] uint8, target [H, W] uint8 of {0, 1}.
 
         Raises:
@@ -86,7 +87,11 @@ class Folder(PixelwiseData):
         image, mask = sample.attributes["image"], sample.attributes["mask"]
         check_same_size(image, mask)
         target = _target(read_mask(mask), _classes(self.values), mask)
-        return {"image": read_image(image, self.in_channels, self.size), "target": nearest(target, self.size)}
+        return {"image": read_image(image, self.in_channels, size), "target": nearest(target, size)}
+
+    def read_picture(self, path: Path, size: Sequence[int] | None) -> np.ndarray:
+        """Read an image without its mask: [C, H, W] uint8."""
+        return read_image(path, self.in_channels, size)
 
     def _folders(self) -> tuple[Path, Path]:
         if self.images is None or self.masks is None:

@@ -1,6 +1,7 @@
 """PixelwiseData: what every data module shares. Splits, batches, loaders and the position in an epoch are final here.
 
-A data set is a subclass with two methods: samples() lists what there is, read() gives the arrays of one sample.
+A data set is a subclass with three methods: samples() lists what there is, read() gives the arrays of one sample,
+read_picture() an image that has no truth.
 Not here: augmentation (augment.py, on the device), standardisation (task.py, after augmentation).
 """
 
@@ -9,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
 import numpy as np
 import pytorch_lightning as pl
@@ -18,24 +19,12 @@ from torch.utils.data import DataLoader
 
 from segfield.data.fingerprint import Row, fingerprint
 from segfield.data.loader import load, tensors
+from segfield.data.sample import Sample
 from segfield.data.sampler import EpochBatches
 from segfield.data.splits import frozen_parts, parts_of_groups
 
 # Fields that name folders -> how their files are told apart.
 _PLACES = {"root": "", "images": "images", "masks": "masks"}
-
-
-class Sample(NamedTuple):
-    """One image and its truth, before anything is read.
-
-    `id` is unique, relative to the data's root, the same on every machine. `group` is what a split never cuts:
-    a car, a patient. `attributes` are the data module's own: a Path is a file that read() opens, a string is content
-    that read() uses (both are fingerprinted), anything else is not.
-    """
-
-    id: str
-    group: str
-    attributes: Mapping[str, Any]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -45,6 +34,8 @@ class PixelwiseData(pl.LightningDataModule, ABC):
     Args:
         in_channels: C of the images; verified against what read() gives.
         out_channels: K of the network's output: 1 for binary.
+        classes: names of the classes, the background's first; K of them where K is above 1.
+        colours: of the classes in pictures, "#rrggbb" each; None: figures' own.
         size: working size [H, W]; None keeps the files' own (one batch then needs one size).
         mean: of the image in [0, 1], one number or one per channel; subtracted after augmentation.
         std: divides after the mean is subtracted.
@@ -61,6 +52,8 @@ class PixelwiseData(pl.LightningDataModule, ABC):
 
     in_channels: int
     out_channels: int = 1
+    classes: Sequence[str] = ("background", "foreground")
+    colours: Sequence[str] | None = None
     size: Sequence[int] | None = None
     mean: float | Sequence[float] = 0.5
     std: float | Sequence[float] = 0.25
@@ -74,6 +67,8 @@ class PixelwiseData(pl.LightningDataModule, ABC):
     fold: int | None = None
     sample_fraction: float = 1.0
     predict_part: str | None = field(default=None, init=False)  # None: test where there is one, else val
+    # What an audit finds wrong with the files, by kind: missing, orphaned, ... None: the first ends samples().
+    findings: dict[str, list[str]] | None = field(default=None, init=False)
     _samples: list[Sample] = field(default_factory=list, init=False)
     _parts: list[str] = field(default_factory=list, init=False)
     _kept: Sequence[tuple[str, str, str]] | None = field(default=None, init=False)
@@ -102,8 +97,12 @@ class PixelwiseData(pl.LightningDataModule, ABC):
         """
 
     @abstractmethod
-    def read(self, sample: Sample) -> dict[str, np.ndarray]:
-        """Read one sample at the working size.
+    def read(self, sample: Sample, size: Sequence[int] | None) -> dict[str, np.ndarray]:
+        """Read one sample.
+
+        Args:
+            sample: of samples().
+            size: [H, W] of what is returned; None: the files' own.
 
         Returns:
             image [C, H, W] uint8 or float32; target [H, W] of class indices or [K, H, W] float32;
@@ -111,6 +110,14 @@ class PixelwiseData(pl.LightningDataModule, ABC):
 
         Raises:
             ValueError: if a file cannot be used; the message names it.
+        """
+
+    @abstractmethod
+    def read_picture(self, path: Path, size: Sequence[int] | None) -> np.ndarray:
+        """Read an image that has no truth, as read() does: [C, H, W].
+
+        Raises:
+            ValueError: if the file cannot be used; the message names it.
         """
 
     @final
@@ -160,7 +167,23 @@ class PixelwiseData(pl.LightningDataModule, ABC):
             if folder := getattr(self, name, None):
                 places.update({Path(folder): prefix, Path(folder).resolve(): prefix})
         samples = [(sample.id, sample.attributes) for sample in self._samples]
-        return fingerprint(samples, places, lambda index: self.read(self._samples[index]))
+        return fingerprint(samples, places, lambda index: self.read(self._samples[index], self.size))
+
+    @final
+    def found(self, kind: str, names: Sequence[str], message: str) -> None:
+        """Tell of files that samples() cannot use: to an audit, which goes on with the others; else as an error.
+
+        Args:
+            kind: "missing", "orphaned", "unreadable", "duplicate", ...
+            names: of the files.
+            message: expected, found, fix.
+
+        Raises:
+            ValueError: the message, where nobody collects findings.
+        """
+        if self.findings is None:
+            raise ValueError(message)
+        self.findings.setdefault(kind, []).extend(names)
 
     @final
     def split_table(self) -> list[tuple[str, str, str]]:
@@ -183,7 +206,7 @@ class PixelwiseData(pl.LightningDataModule, ABC):
             ValueError: if channels or sizes differ from what is configured.
         """
         sample = self._samples[index]
-        read = tensors(sample.id, self.read(sample), self.in_channels, self.size)
+        read = tensors(sample.id, self.read(sample, self.size), self.in_channels, self.size)
         return {**read, "id": sample.id, "group": sample.group, "index": index}
 
     @final
