@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test test-slow check gpu setup
+.PHONY: train test test-slow slow-runs slow-others check gpu setup
 
 setup: $(VENV)/.installed
 
@@ -14,8 +14,15 @@ train: setup
 test: setup check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
+# Two halves side by side: each waits half of its time, for processes that start, die or hang on purpose.
 test-slow: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow
+	$(MAKE) -j2 --output-sync=target slow-runs slow-others
+
+slow-runs: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --durations=10 tests/run
+
+slow-others: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --durations=10 tests --ignore=tests/run
 
 check: setup
 	$(BIN)/ruff check .
