@@ -7,7 +7,7 @@ Not here: augmentation (augment.py, on the device), standardisation (task.py, af
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -19,53 +19,19 @@ from torch.utils.data import DataLoader
 
 from segfield.data.fingerprint import Row, fingerprint
 from segfield.data.loader import load, tensors
+from segfield.data.parts import parts_of_samples
 from segfield.data.sample import Sample
 from segfield.data.sampler import EpochBatches
-from segfield.data.splits import frozen_parts, parts_of_groups
+from segfield.data.settings import Settings
 
 # Fields that name folders -> how their files are told apart.
 _PLACES = {"root": "", "images": "images", "masks": "masks"}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class PixelwiseData(pl.LightningDataModule, ABC):
-    """Abstract data module for one value per pixel. Its fields are the keys of conf/data/*.yaml.
+class PixelwiseData(Settings, pl.LightningDataModule, ABC):
+    """Abstract data module for one value per pixel. Its fields are the keys of conf/data/*.yaml, see settings.py."""
 
-    Args:
-        in_channels: C of the images; verified against what read() gives.
-        out_channels: K of the network's output: 1 for binary.
-        classes: names of the classes, the background's first; K of them where K is above 1.
-        colours: of the classes in pictures, "#rrggbb" each; None: figures' own.
-        size: working size [H, W]; None keeps the files' own (one batch then needs one size).
-        mean: of the image in [0, 1], one number or one per channel; subtracted after augmentation.
-        std: divides after the mean is subtracted.
-        batch_size: global batch of the optimiser's step, shared out over devices and accumulation.
-        num_workers: processes that read; 0 reads in the training process.
-        seed: orders the training part, with the epoch.
-        split_seed: orders the groups; fixed, so that a sweep over `seed` keeps its split.
-        test_fraction: share of the groups that neither trains nor validates.
-        val_fraction: share of the other groups that validates.
-        folds: K of K-fold cross-validation by group; replaces val_fraction.
-        fold: which of the K folds validates.
-        sample_fraction: share of the groups without the test part's to use at all.
-    """
-
-    in_channels: int
-    out_channels: int = 1
-    classes: Sequence[str] = ("background", "foreground")
-    colours: Sequence[str] | None = None
-    size: Sequence[int] | None = None
-    mean: float | Sequence[float] = 0.5
-    std: float | Sequence[float] = 0.25
-    batch_size: int
-    num_workers: int = 0
-    seed: int = 0
-    split_seed: int = 0
-    test_fraction: float = 0.0
-    val_fraction: float = 0.2
-    folds: int | None = None
-    fold: int | None = None
-    sample_fraction: float = 1.0
     predict_part: str | None = field(default=None, init=False)  # None: test where there is one, else val
     # What an audit finds wrong with the files, by kind: missing, orphaned, ... None: the first ends samples().
     findings: dict[str, list[str]] | None = field(default=None, init=False)
@@ -75,17 +41,8 @@ class PixelwiseData(pl.LightningDataModule, ABC):
     _position: tuple[int, int] = field(default=(0, 0), init=False)
 
     def __post_init__(self) -> None:
-        super().__init__()
-        if self.size is not None and not _is_size(self.size):
-            raise ValueError(f"data.size is [H,W] in pixels, for example data.size=[256,384]; got {self.size}.")
-        if self.num_workers < 0:
-            raise ValueError(f"data.num_workers={self.num_workers} is a number of processes, 0 or more. Use 0.")
-        for name, value in (("mean", self.mean), ("std", self.std)):
-            if not isinstance(value, int | float) and len(value) != self.in_channels:
-                raise ValueError(
-                    f"data.{name}={list(value)} has {len(value)} numbers, data.in_channels is {self.in_channels}. "
-                    f"Give one number, or one per channel."
-                )
+        pl.LightningDataModule.__init__(self)
+        super().__post_init__()
 
     @abstractmethod
     def samples(self) -> list[Sample]:
@@ -129,22 +86,14 @@ class PixelwiseData(pl.LightningDataModule, ABC):
         twice = sorted({a.id for a, b in itertools.pairwise(found) if a.id == b.id})
         if twice:
             raise ValueError(f"{len(twice)} sample ids stand twice, the first is {twice[0]!r}: ids must be unique.")
-        groups = {sample.id: sample.group for sample in found}
-        parts = self._split(groups) if self._kept is None else frozen_parts(groups, self._kept)
+        parts = parts_of_samples(found, self, list(self._roots()), self._kept)
         self._samples = [sample for sample in found if sample.id in parts]
         self._parts = [parts[sample.id] for sample in self._samples]
 
-    def _split(self, groups: Mapping[str, str]) -> dict[str, str]:
-        parts = parts_of_groups(
-            list(groups.values()),
-            test_fraction=self.test_fraction,
-            sample_fraction=self.sample_fraction,
-            val_fraction=self.val_fraction,
-            folds=self.folds,
-            fold=self.fold,
-            seed=self.split_seed,
-        )
-        return {id_: parts[group] for id_, group in groups.items() if group in parts}
+    def _roots(self) -> dict[Path, str]:
+        """Return the folders that files lie in, each with the name that tells its files from others'."""
+        folders = {name: getattr(self, name, None) for name in _PLACES}
+        return {Path(folder): _PLACES[name] for name, folder in folders.items() if folder}
 
     @final
     def keep_split(self, rows: Sequence[tuple[str, str, str]]) -> None:
@@ -162,10 +111,8 @@ class PixelwiseData(pl.LightningDataModule, ABC):
         Raises:
             OSError: if a file cannot be read.
         """
-        places = {}
-        for name, prefix in _PLACES.items():
-            if folder := getattr(self, name, None):
-                places.update({Path(folder): prefix, Path(folder).resolve(): prefix})
+        places = self._roots()
+        places |= {folder.resolve(): name for folder, name in places.items()}
         samples = [(sample.id, sample.attributes) for sample in self._samples]
         return fingerprint(samples, places, lambda index: self.read(self._samples[index], self.size))
 
@@ -265,7 +212,3 @@ class PixelwiseData(pl.LightningDataModule, ABC):
             rank=0 if trainer is None else trainer.global_rank,
             world=1 if trainer is None else trainer.world_size,
         )
-
-
-def _is_size(size: object) -> bool:
-    return isinstance(size, list | tuple) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)
