@@ -10,15 +10,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from segfield.data.fingerprint import Row, fingerprint
-from segfield.data.loader import load, tensors
+from segfield.data.fingerprint import Row
+from segfield.data.items import Items
+from segfield.data.loader import load
 from segfield.data.parts import parts_of_samples
 from segfield.data.sample import Sample
 from segfield.data.sampler import EpochBatches
@@ -32,11 +33,14 @@ _PLACES = {"root": "", "images": "images", "masks": "masks"}
 class PixelwiseData(Settings, pl.LightningDataModule, ABC):
     """Abstract data module for one value per pixel. Its fields are the keys of conf/data/*.yaml, see settings.py."""
 
+    # Whether the image of read() is read_picture() of the attribute "image", so that a cache of masks is of use.
+    picture_alone: ClassVar[bool] = False
     predict_part: str | None = field(default=None, init=False)  # None: test where there is one, else val
     # What an audit finds wrong with the files, by kind: missing, orphaned, ... None: the first ends samples().
     findings: dict[str, list[str]] | None = field(default=None, init=False)
     _samples: list[Sample] = field(default_factory=list, init=False)
     _parts: list[str] = field(default_factory=list, init=False)
+    _items: Items = field(init=False)
     _kept: Sequence[tuple[str, str, str]] | None = field(default=None, init=False)
     _position: tuple[int, int] = field(default=(0, 0), init=False)
 
@@ -89,6 +93,13 @@ class PixelwiseData(Settings, pl.LightningDataModule, ABC):
         parts = parts_of_samples(found, self, list(self._roots()), self._kept)
         self._samples = [sample for sample in found if sample.id in parts]
         self._parts = [parts[sample.id] for sample in self._samples]
+        self._items = Items(self._samples, self, self._read, self._picture, self._roots())
+
+    def _read(self, sample: Sample) -> dict[str, np.ndarray]:
+        return self.read(sample, self.size)
+
+    def _picture(self, sample: Sample) -> np.ndarray:
+        return self.read_picture(sample.attributes["image"], self.size)
 
     def _roots(self) -> dict[Path, str]:
         """Return the folders that files lie in, each with the name that tells its files from others'."""
@@ -108,13 +119,31 @@ class PixelwiseData(Settings, pl.LightningDataModule, ABC):
     def fingerprint(self) -> list[Row]:
         """Return (id, file, bytes, sha256) of every file that a sample in use is read from; see fingerprint.py.
 
+        From here on a file that changes is an error where it is read.
+
         Raises:
             OSError: if a file cannot be read.
         """
-        places = self._roots()
-        places |= {folder.resolve(): name for folder, name in places.items()}
-        samples = [(sample.id, sample.attributes) for sample in self._samples]
-        return fingerprint(samples, places, lambda index: self.read(self._samples[index], self.size))
+        return self._items.fingerprint()
+
+    @final
+    def keep_fingerprint(self, rows: Sequence[Row]) -> None:
+        """Take rows for what fingerprint() gives: another process has made them of the same files."""
+        self._items.keep_fingerprint(rows)
+
+    @final
+    def decode(self) -> None:
+        """Open the cache, if there is to be one; the first process that comes builds it. Loaders do so themselves.
+
+        Raises:
+            ValueError: if there is no room for it, or a sample cannot be read.
+        """
+        if self.cache == "masks" and not self.picture_alone:
+            raise ValueError(
+                f"data.cache=masks: {type(self).__name__} reads image and mask together, so nothing would be saved. "
+                "Use data.cache=disk or data.cache=memory."
+            )
+        self._items.open_cache()
 
     @final
     def found(self, kind: str, names: Sequence[str], message: str) -> None:
@@ -147,14 +176,13 @@ class PixelwiseData(Settings, pl.LightningDataModule, ABC):
         """Read a sample as tensors, checked against the numbers of the configuration.
 
         Returns:
-            The entries of a batch without its first dimension.
+            The entries of a batch without its first dimension; `skipped` says why where it could not be read.
 
         Raises:
-            ValueError: if channels or sizes differ from what is configured.
+            FileNotFoundError: if a file is gone.
+            ValueError: if it cannot be read, or channels or sizes differ from what is configured.
         """
-        sample = self._samples[index]
-        read = tensors(sample.id, self.read(sample, self.size), self.in_channels, self.size)
-        return {**read, "id": sample.id, "group": sample.group, "index": index}
+        return self._items[index]
 
     @final
     def start_at(self, epoch: int, batches: int) -> None:
@@ -173,7 +201,7 @@ class PixelwiseData(Settings, pl.LightningDataModule, ABC):
         """Return the training part, in the order of (seed, epoch), from the position on."""
         batches = self._batches("train", self.batch_size, train=True)
         batches.start_at(*self._position)
-        return load(self.item, batches, workers=self.num_workers, seed=self.seed)
+        return self._load(batches)
 
     @final
     def val_dataloader(self) -> "DataLoader[dict[str, Any]]":
@@ -199,7 +227,11 @@ class PixelwiseData(Settings, pl.LightningDataModule, ABC):
                 f"This split has no part {part!r}, it has {', '.join(sorted(set(self._parts)))}. Use one of these; a "
                 "new run with data.test_fraction=0.2 has a test part."
             )
-        return load(self.item, self._batches(part, batch_size, train=False), workers=self.num_workers, seed=self.seed)
+        return self._load(self._batches(part, batch_size, train=False))
+
+    def _load(self, batches: EpochBatches) -> "DataLoader[dict[str, Any]]":
+        self.decode()
+        return load(self.item, batches, workers=self.num_workers, seed=self.seed)
 
     def _batches(self, part: str, batch_size: int, *, train: bool) -> EpochBatches:
         trainer = self.trainer

@@ -31,6 +31,10 @@ class Settings:
         folds: K of K-fold cross-validation by group; replaces val_fraction.
         fold: which of the K folds validates.
         sample_fraction: share of the groups without the test part's to use at all.
+        cache: what is decoded once, at `size`, and mapped into memory from then on: "none"; "masks", all but the
+            images; "memory", everything, in memory that processes share while one uses it; "disk", in files.
+        cache_dir: folder of the caches on a disk; None: $SEGFIELD_CACHE, else ~/.cache/segfield.
+        on_error: of a file that cannot be read: "raise" ends the run, "skip" leaves its sample out of every score.
     """
 
     in_channels: int
@@ -52,12 +56,21 @@ class Settings:
     folds: int | None = None
     fold: int | None = None
     sample_fraction: float = 1.0
+    cache: Literal["none", "masks", "memory", "disk"] = "none"
+    cache_dir: str | None = None
+    on_error: Literal["raise", "skip"] = "raise"
 
     def __post_init__(self) -> None:
         if self.size is not None and not _is_size(self.size):
             raise ValueError(f"data.size is [H,W] in pixels, for example data.size=[256,384]; got {self.size}.")
         if self.num_workers < 0:
             raise ValueError(f"data.num_workers={self.num_workers} is a number of processes, 0 or more. Use 0.")
+        for needs, off in ((f"cache={self.cache}", "cache=none"), (f"on_error={self.on_error}", "on_error=raise")):
+            if needs != off and self.size is None:
+                raise ValueError(
+                    f"data.{needs} needs samples of one size, and data.size is null: the files' own. Use for example "
+                    f"data.size=[256,256], or data.{off}."
+                )
         for name, value in (("mean", self.mean), ("std", self.std)):
             if not isinstance(value, int | float) and len(value) != self.in_channels:
                 raise ValueError(
