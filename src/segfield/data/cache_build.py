@@ -105,12 +105,9 @@ class Builder:
 
     def _put(self, number: int, arrays: Arrays) -> None:
         if layout_of(arrays) != self._layout:
-            shown = [
-                ", ".join(f"{n} {d} {list(s)}" for n, (d, s) in o.items()) for o in (self._layout, layout_of(arrays))
-            ]
             raise ValueError(
-                f"A cache holds samples of one kind: the first has {shown[0]}; {self._ids[number]} has {shown[1]}. "
-                "Use data.cache=none."
+                f"A cache holds samples of one kind: the first has {_shown(self._layout)}, {self._ids[number]} has "
+                f"{_shown(layout_of(arrays))}. Use data.cache=none."
             )
         for name, array in arrays.items():
             content, place = memoryview(np.ascontiguousarray(array).data).cast("B"), number * array.nbytes

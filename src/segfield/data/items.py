@@ -4,6 +4,7 @@ With data.on_error=skip an unreadable sample is an image of zeros without a vali
 its batch nor the order of the others changes.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
@@ -18,6 +19,8 @@ from segfield.data.sample import Sample
 from segfield.data.settings import Settings
 from segfield.data.stamps import Stamps
 
+_log = logging.getLogger(__name__)
+
 
 def _files(sample: Sample) -> list[Path]:
     return [value for value in sample.attributes.values() if isinstance(value, Path)]
@@ -30,8 +33,8 @@ class Items:
     Args:
         samples: in use.
         how: the data module's settings.
-        read: gives a sample's arrays.
-        picture: gives a sample's image alone; asked with a cache of masks.
+        read: gives a sample's arrays at a size.
+        picture: gives the image of a file at a size; asked with a cache of masks.
         places: folders that files lie in, each with the name that tells its files from others'.
     """
 
@@ -39,8 +42,8 @@ class Items:
         self,
         samples: Sequence[Sample],
         how: Settings,
-        read: Callable[[Sample], Arrays],
-        picture: Callable[[Sample], np.ndarray],
+        read: Callable[[Sample, Sequence[int] | None], Arrays],
+        picture: Callable[[Path, Sequence[int] | None], np.ndarray],
         places: Mapping[Path, str],
     ) -> None:
         self._samples, self._how, self._read, self._picture = samples, how, read, picture
@@ -49,6 +52,7 @@ class Items:
         self._stamps: Stamps | None = None
         self._layout: Layout | None = None
         self._cache: Cache | None = None
+        self.skipped: dict[str, str] = {}  # why, by id: of the batches that came to this process
 
     def fingerprint(self) -> list[Row]:
         """Hash the files, at the first call; from then on one that changes is an error where it is read."""
@@ -72,6 +76,13 @@ class Items:
             ids = [sample.id for sample in self._samples]
             self._cache = opened(self._how, ids, key_of(self._how, ids, self.fingerprint()), self.read)
 
+    def note(self, skipped: Mapping[str, str]) -> None:
+        """Count the skipped samples of a batch, and tell of each once."""
+        for id_, why in skipped.items():
+            if id_ not in self.skipped:
+                self.skipped[id_] = why
+                _log.warning("skipped %s, %d so far: %s", id_, len(self.skipped), why)
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         sample, how = self._samples[index], self._how
         item: dict[str, Any] = {"id": sample.id, "group": sample.group, "index": index}
@@ -92,7 +103,7 @@ class Items:
             ValueError: if it has changed or cannot be used.
         """
         self._check(index)
-        return self._read(self._samples[index])
+        return self._read(self._samples[index], self._how.size)
 
     def _arrays(self, index: int) -> Arrays:
         """Give a sample's arrays, from the cache as far as that has them."""
@@ -106,7 +117,7 @@ class Items:
         found = cache.arrays(index)
         if "image" not in found:
             self._check(index)
-            found["image"] = self._picture(self._samples[index])
+            found["image"] = self._picture(self._samples[index].attributes["image"], self._how.size)
         return found
 
     def _check(self, index: int) -> None:

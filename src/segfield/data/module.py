@@ -93,13 +93,7 @@ class PixelwiseData(Settings, pl.LightningDataModule, ABC):
         parts = parts_of_samples(found, self, list(self._roots()), self._kept)
         self._samples = [sample for sample in found if sample.id in parts]
         self._parts = [parts[sample.id] for sample in self._samples]
-        self._items = Items(self._samples, self, self._read, self._picture, self._roots())
-
-    def _read(self, sample: Sample) -> dict[str, np.ndarray]:
-        return self.read(sample, self.size)
-
-    def _picture(self, sample: Sample) -> np.ndarray:
-        return self.read_picture(sample.attributes["image"], self.size)
+        self._items = Items(self._samples, self, self.read, self.read_picture, self._roots())
 
     def _roots(self) -> dict[Path, str]:
         """Return the folders that files lie in, each with the name that tells its files from others'."""
@@ -161,6 +155,11 @@ class PixelwiseData(Settings, pl.LightningDataModule, ABC):
             raise ValueError(message)
         self.findings.setdefault(kind, []).extend(names)
 
+    @property
+    def skipped(self) -> list[str]:
+        """The ids of the samples that could not be read, of all batches that came to this process."""
+        return list(self._items.skipped)
+
     @final
     def split_table(self) -> list[tuple[str, str, str]]:
         """Return (id, group, part) of every sample in use, sorted by id."""
@@ -192,6 +191,7 @@ class PixelwiseData(Settings, pl.LightningDataModule, ABC):
     @final
     def transfer_batch_to_device(self, batch: dict[str, Any], device: torch.device, dataloader_idx: int) -> Any:
         """Move the tensors; Lightning would look into each name of `id` and `group` too, at every step."""
+        self._items.note(batch.get("skipped") or {})
         ahead = device.type != "cpu"
         moved = {name: value.to(device, non_blocking=ahead) for name, value in batch.items() if torch.is_tensor(value)}
         return {**batch, **moved}

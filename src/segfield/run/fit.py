@@ -40,8 +40,7 @@ def fit(config: dict[str, Any], status: Status | None, peers: Peers) -> None:
     if peers.number:
         _follow(run)
     watches = [] if peers.store is None else [Watch(peers.store, ranks.settings(config).timeout)]
-    progress = [Progress(status)] if status else []
-    trainer = build_trainer(config, [*run.callbacks, *progress, *watches], purge)
+    trainer = build_trainer(config, [*run.callbacks, Progress(status), *watches], purge)
     trainer.fit(run.task, datamodule=run.data, ckpt_path=start, weights_only=True)
     write_digests(trainer, Path("checkpoints/best.ckpt"))
     if peers.number == 0:
