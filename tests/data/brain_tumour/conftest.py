@@ -93,7 +93,7 @@ def write_slice() -> Callable[..., Path]:
     """Write one of figshare's slices: write_slice(path, patient="100360", label=2, version="v5")."""
 
     def write(path: Path, version: str = "v7.3", **fields: Any) -> Path:
-        image = np.arange(H * W, dtype=np.int16).reshape(H, W) * 100 - 5000
+        image = np.arange(H * W, dtype=np.int16).reshape(H, W) * 50 - 5000
         mask = np.zeros((H, W), np.uint8)
         mask[2:9, 3:6] = 1
         patient = fields.pop("patient", "100360")

@@ -1,7 +1,7 @@
 """_annotations.coco.json: what it lists, checked, and its outlines as pixels.
 
-Polygons and run lengths (compressed or not) become pixels by pycocotools, which trusts what it is given: a run-length
-mask that ends early shows whatever the memory held, a polygon of four numbers is taken for a box. So all is checked.
+Polygons become run lengths by pycocotools, as everywhere. It trusts what it is given: of run lengths that end early it
+shows whatever the memory held, a polygon of four numbers it takes for a box. So all is checked before.
 """
 
 import json
@@ -174,11 +174,12 @@ def painted(outlines: Sequence[tuple[int, Any]], size: tuple[int, int]) -> np.nd
     """Paint (class, segmentation) as [H, W] uint8; where several overlap the highest class wins, whatever the order."""
     target = np.zeros(size, dtype=np.uint8)
     for class_, segmentation in outlines:
-        runs = coco_mask.frPyObjects(segmentation, *size) if _to_encode(segmentation) else segmentation
-        inside = coco_mask.decode(coco_mask.merge(runs) if isinstance(runs, list) else runs)
-        np.maximum(target, inside * np.uint8(class_), out=target)
+        if isinstance(segmentation, list):
+            segmentation = coco_mask.merge(coco_mask.frPyObjects(segmentation, *size))
+        counts = segmentation["counts"]
+        counts = counts.decode("ascii") if isinstance(counts, bytes) else counts
+        runs = _runs(counts) if isinstance(counts, str) else counts
+        # Runs go column by column, of background first. pycocotools' own decode() warns under numpy 2.
+        inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size, order="F")
+        np.maximum(target, np.where(inside, np.uint8(class_), np.uint8(0)), out=target)
     return target
-
-
-def _to_encode(segmentation: Any) -> bool:
-    return isinstance(segmentation, list) or isinstance(segmentation["counts"], list)
