@@ -91,11 +91,15 @@ def test_categories_become_the_class_of_their_name(tmp_path: Path, brain: Brain,
 def test_a_category_beyond_the_classes_is_named_with_its_file_and_the_fix(
     tmp_path: Path, brain: Brain, write_coco: Write
 ) -> None:
-    write_coco(tmp_path / "train", {"a.jpg": [(1, TRIANGLE)], "b.jpg": [(2, TRIANGLE)]})
+    pictures = {"a.jpg": [(1, TRIANGLE)], "b.jpg": [(2, TRIANGLE)]}
+    write_coco(tmp_path / "train", pictures, categories=("Tumor", "a glioma", "meningioma"))
+    assert (
+        brain(tmp_path, out_channels=3, classes=["background", "a_glioma", "meningioma"]).item(0)["target"].max() == 1
+    )
     with pytest.raises(
         ValueError,
-        match=r"train/_annotations\.coco\.json: a\.jpg has the category 1 'glioma', data\.classes knows x, y\. .*"
-        r"data\.out_channels=3 'data\.classes=\[background,\"glioma\",\"meningioma\"\]'",
+        match=r"train/_annotations\.coco\.json: a\.jpg has the category 1 'a glioma', data\.classes knows x, y\. .*"
+        r"data\.out_channels=3 'data\.classes=\[background,\"a_glioma\",\"meningioma\"\]'",
     ):
         brain(tmp_path, out_channels=3, classes=["background", "x", "y"])
 
@@ -145,7 +149,7 @@ def test_an_audit_is_told_of_both_by_path(export: Path) -> None:
     data = BrainTumour(in_channels=3, batch_size=2, root=str(export))
     data.findings = {}
     data.samples()
-    assert data.findings == {"missing": ["train/a_jpg.rf.0a.jpg"], "orphaned": ["train/new.jpg"]}
+    assert data.findings == {"absent": ["train/a_jpg.rf.0a.jpg"], "orphaned": ["train/new.jpg"]}
 
 
 def test_outlines_that_are_all_rectangles_are_a_loud_warning(

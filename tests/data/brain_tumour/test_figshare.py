@@ -148,7 +148,7 @@ def test_a_fold_file_of_something_else_is_named(
 
 
 def test_a_picture_to_predict_is_read_as_in_training(root: Path, brain: Brain) -> None:
-    for settings in ({}, {"in_channels": 1, "percentiles": [1, 99]}):
+    for settings in ({}, {"in_channels": 1, "percentiles": [1, 99]}, {"intensity": "volume"}):
         data = brain(root, size=[12, 12], **settings)
         id_ = data.split_table()[0][0]
         assert np.array_equal(data.read_picture(root / id_, [12, 12]), data.item(0)["image"].numpy())

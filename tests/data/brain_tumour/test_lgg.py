@@ -93,7 +93,17 @@ def test_a_tree_that_is_there_twice_is_used_once_and_said(
     assert len(table) == 15
     assert all(id_.startswith("kaggle_3m/") for id_, *_ in table)
     nested = root.parent / "lgg-mri-segmentation/kaggle_3m"
-    assert f"2 patients are there twice, in {root} and in {nested}: only the first is used" in caplog.text
+    assert f"2 patients are there twice, in {root} and in {nested}: only what is in the first is used" in caplog.text
+
+
+def test_the_whole_one_of_two_copies_is_used(root: Path, brain: Brain) -> None:
+    shutil.copytree(root, root.parent / "z" / "kaggle_3m")
+    for number in (2, 3):
+        for ending in (".tif", "_mask.tif"):
+            (root / A / f"{A}_{number}{ending}").unlink()
+    table = brain(root.parent).split_table()
+    assert len(table) == 15
+    assert {id_.partition("/")[0] for id_, group, _ in table if group == A} == {"z"}
 
 
 def test_slices_without_masks_are_counted_and_named(root: Path, brain: Brain) -> None:
@@ -124,6 +134,10 @@ def test_two_files_of_one_slice_are_refused(root: Path, brain: Brain) -> None:
     shutil.copy(root / A / f"{A}_3.tif", root / A / f"{A}_03.tif")
     with pytest.raises(ValueError, match=rf"{A} has both {A}_03\.tif and {A}_3\.tif: which one counts"):
         brain(root)
+    audited = BrainTumour(in_channels=3, batch_size=2, root=str(root))
+    audited.findings = {}
+    assert len(audited.samples()) == 15
+    assert audited.findings == {"duplicate": [f"{A}/{A}_3.tif"]}
 
 
 def test_a_mask_of_another_size_is_named_with_its_image(root: Path, brain: Brain) -> None:

@@ -5,10 +5,11 @@ intensities become bytes. The group is a patient; in coco it is a picture with i
 """
 
 import logging
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, ClassVar, Literal, final
 
 import numpy as np
 
@@ -50,12 +51,15 @@ class BrainTumour(PixelwiseData):
         fold_file: figshare's cvind.mat: its folds are the groups; relative to root if it lies there.
     """
 
+    suffixes: ClassVar[Sequence[str]] = (".mat",)
+    picture_alone: ClassVar[bool] = True
     root: str | None = None
     layout: Literal["lgg", "coco", "figshare"] | None = None
     channels: Literal["all", "flair"] = "all"
     intensity: Literal["file", "image", "volume"] | None = None
     percentiles: Sequence[float] = (0, 100)
     fold_file: str | None = None
+    _volumes: dict[Path, tuple[Path, ...]] = field(default_factory=dict, init=False)  # by each of their slices
     _limits: dict[tuple[Path, ...], np.ndarray] = field(default_factory=dict, init=False)  # of volumes
     _patients: dict[Path, dict[str, list[Path]]] = field(default_factory=dict, init=False)  # of folders of .mat files
 
@@ -72,12 +76,12 @@ class BrainTumour(PixelwiseData):
         folds = None if self.fold_file is None else figshare.read_folds(self._fold_path(root))
         if layout == "lgg":
             known = self._kept is None and getattr(self, "balance", True)
-            return lgg.samples(root, found, self._tell, volumes=self.intensity == "volume", empty=known)
+            return self._with_volumes(lgg.samples(root, found, self._tell, empty=known))
         if layout == "coco":
             classes = coco.Classes(self.classes, self.out_channels)
             by_numbers = self.folds is not None or getattr(self, "split", None) == "fractions"
             return coco.samples(root, found, tree, classes, folds, self._tell, parts=not by_numbers)
-        return figshare.samples(root, found, folds, self._tell, volumes=self.intensity == "volume")
+        return self._with_volumes(figshare.samples(root, found, folds, self._tell))
 
     def read(self, sample: Sample, size: Sequence[int] | None) -> dict[str, np.ndarray]:
         """Read one slice: image [C, H, W] uint8, target [H, W] uint8 of classes.
@@ -86,29 +90,26 @@ class BrainTumour(PixelwiseData):
             ValueError: if a file is damaged, or a mask does not belong to its image.
         """
         files = sample.attributes
-        if "slice" in files:
-            image, target, label = figshare.read_pair(files["slice"])
-            target = target * np.uint8(label) if self.out_channels > 2 else target
-        elif "mask" in files:
-            image = self._picture(files["image"], None)
-            target = target_of(read_mask(files["mask"]), image, (files["image"], files["mask"]))
+        path = files["image"]
+        if "mask" in files:
+            image = self._picture(path, None)
+            target = target_of(read_mask(files["mask"]), image, (path, files["mask"]))
+        elif "annotations" in files:
+            target = coco.target_of(path, files["annotations"])
+            image = self._picture(path, size)
         else:
-            target = coco.target_of(files["image"], files["annotations"])
-            image = self._picture(files["image"], size)
-        return {"image": self._bytes(image, files.get("volume", ()), size), "target": nearest(target, size)}
+            image, target, label = figshare.read_pair(path)
+            target = target * np.uint8(label) if self.out_channels > 2 else target
+        return {"image": self._bytes(image, path, size), "target": nearest(target, size)}
 
     def read_picture(self, path: Path, size: Sequence[int] | None) -> np.ndarray:
         """Read a slice without its mask: [C, H, W] uint8.
 
-        By intensity=volume its volume is what lies beside it: `<patient>_<n>.tif` of its patient, .mat of its PID.
-        A picture of another name is a volume of its own.
+        By intensity=volume the volume of one that is no sample is what lies beside it: `<patient>_<n>.tif` of its
+        patient, .mat of its PID. A picture of another name is a volume of its own.
         """
-        is_mat = path.suffix.lower() == ".mat"
-        image = figshare.read_slice(path) if is_mat else self._picture(path, size)
-        volume: tuple[Path, ...] = ()
-        if self.intensity == "volume":
-            volume = figshare.volume_of(path, self._patients) if is_mat else lgg.volume_of(path)
-        return self._bytes(image, volume, size)
+        image = figshare.read_slice(path) if _is_mat(path) else self._picture(path, size)
+        return self._bytes(image, path, size)
 
     def _picture(self, path: Path, size: Sequence[int] | None) -> np.ndarray:
         """Read a picture's channels as they are stored, resized only where its intensities are not stretched later."""
@@ -117,23 +118,32 @@ class BrainTumour(PixelwiseData):
             return read_image(path, 3, size)[_FLAIR : _FLAIR + 1]
         return read_image(path, self.in_channels, size)
 
-    def _bytes(self, image: np.ndarray, volume: tuple[Path, ...], size: Sequence[int] | None) -> np.ndarray:
+    def _bytes(self, image: np.ndarray, path: Path, size: Sequence[int] | None) -> np.ndarray:
         """Make stored intensities [C, h, w] bytes [C, H, W]; one channel is repeated where more are wanted."""
-        if self.intensity == "volume" and volume:
-            image = stretched(image, self._limits_of(volume))
-        elif self.intensity in ("image", "volume") or image.dtype != np.uint8:
+        if self.intensity == "volume":
+            image = stretched(image, self._limits_of(path))
+        elif self.intensity == "image" or _is_mat(path):
             image = stretched(image, limits([image], self.percentiles))
         image = resized(image, size)
         return image if len(image) == self.in_channels else np.repeat(image, self.in_channels, axis=0)
 
-    def _limits_of(self, volume: tuple[Path, ...]) -> np.ndarray:
-        """Return the range of a volume, found once in each process."""
+    def _limits_of(self, path: Path) -> np.ndarray:
+        """Return the range of the volume of a slice, found once in each process."""
+        volume = self._volumes.get(path)
+        if volume is None:
+            volume = figshare.volume_of(path, self._patients) if _is_mat(path) else lgg.volume_of(path)
         if volume not in self._limits:
-            slices = (
-                figshare.read_slice(path) if path.suffix == ".mat" else self._picture(path, None) for path in volume
-            )
+            slices = (figshare.read_slice(one) if _is_mat(one) else self._picture(one, None) for one in volume)
             self._limits[volume] = limits(slices, self.percentiles)
         return self._limits[volume]
+
+    def _with_volumes(self, samples: list[Sample]) -> list[Sample]:
+        """Remember which slices are of one patient."""
+        volumes: dict[str, list[Path]] = defaultdict(list)
+        for sample in samples:
+            volumes[sample.labels.get("patient", sample.group)].append(sample.attributes["image"])
+        self._volumes = {path: tuple(paths) for paths in volumes.values() for path in paths}
+        return samples
 
     def _tell(self, kind: str, names: Sequence[str], message: str, fatal: bool) -> None:
         """Tell an audit of files that cannot be used; without one it is an error, or a warning."""
@@ -213,6 +223,10 @@ class BrainTumour(PixelwiseData):
                     f"out_channels={self.out_channels}, channels={self.channels}, intensity={self.intensity}, "
                     f"fold_file={self.fold_file}. Use {fix}."
                 )
+
+
+def _is_mat(path: Path) -> bool:
+    return path.suffix.lower() == ".mat"
 
 
 def _nothing(found: str) -> str:

@@ -37,23 +37,33 @@ class Classes:
     names: Sequence[str]
     count: int
 
-    def of(self, category: int, categories: Mapping[int, str], file: str) -> int:
-        """Return the class of a category.
+    def of(self, category: str) -> int:
+        """Return the class of a category's name."""
+        return 1 if self.count <= 2 else list(self.names).index(_fit(category))
+
+    def check(self, categories: Mapping[int, str], pictures: Sequence[Picture], file: Path) -> None:
+        """Refuse categories in use that no class has the name of.
 
         Raises:
-            ValueError: if no class has its name; file says where it stands.
+            ValueError: naming the first one, its picture, and what the JSON knows.
         """
-        if self.count <= 2:
-            return 1
-        name = categories[category]
-        if name not in self.names[1:]:
-            every = ",".join(json.dumps(other) for number, other in sorted(categories.items()) if number)
-            raise ValueError(
-                f"{file} has the category {category} {name!r}, data.classes knows {', '.join(self.names[1:])}. Name "
-                f"the categories in use, for example data.out_channels={len(categories)} "
-                f"'data.classes=[background,{every}]'; data.out_channels=1 takes all as tumour."
-            )
-        return list(self.names).index(name)
+        for picture in pictures if self.count > 2 else ():
+            for category, _ in picture.outlines:
+                if _fit(categories[category]) not in self.names[1:]:
+                    used = {one for other in pictures for one, _ in other.outlines}
+                    # Roboflow's category 0 is what stands above the others, and of no outline.
+                    names = [_fit(name) for one, name in sorted(categories.items()) if one or one in used]
+                    raise ValueError(
+                        f"{file}: {picture.name} has the category {category} {categories[category]!r}, data.classes "
+                        f"knows {', '.join(self.names[1:])}. Name the categories: data.out_channels={len(names) + 1} "
+                        f"'data.classes=[background,{','.join(map(json.dumps, names))}]'; data.out_channels=1 takes "
+                        "all as tumour."
+                    )
+
+
+def _fit(category: str) -> str:
+    """Return a category's name as a class may have it: letters, digits, _ and -."""
+    return re.sub(r"[^\w-]+", "_", category).strip("_")
 
 
 def find(tree: Tree) -> dict[Path, list[Path]]:
@@ -96,6 +106,7 @@ def samples(
     every: dict[str, list[Picture]] = {}
     for folder, part in folders.items():
         categories, every[part] = read_annotations(root / folder / JSON)
+        classes.check(categories, every[part], root / folder / JSON)
         for picture in _here(folder, every[part], tree, tell, root):
             sample = _sample(root, folder, picture, categories, classes, folds)
             listed.append(sample._replace(part=part) if has_parts else sample)
@@ -134,7 +145,7 @@ def _here(folder: Path, pictures: Sequence[Picture], tree: Tree, tell: Tell, roo
     absent = sorted(listed - {picture.name for picture in here})
     if absent:
         tell(
-            "missing",
+            "absent",
             [(folder / name).as_posix() for name in absent],
             f"{len(absent)} of {len(pictures)} pictures that {root / folder / JSON} lists are not there, first "
             f"{absent[0]}: left out.",
@@ -164,8 +175,7 @@ def _sample(
     stem = stem_of(picture.name)
     if folds is not None and not stem.isdecimal():
         raise ValueError(f"{file}: data.fold_file needs names that begin with a figshare slice's number. Leave it out.")
-    where = f"{root / folder / JSON}: {picture.name}"
-    masks = [[classes.of(category, categories, where), outline] for category, outline in picture.outlines]
+    masks = [[classes.of(categories[category]), outline] for category, outline in picture.outlines]
     # In an order that does not depend on the JSON's.
     content = json.dumps({"size": picture.size, "masks": sorted(masks, key=json.dumps)})
     names = sorted({categories[category] for category, _ in picture.outlines})

@@ -42,8 +42,6 @@ def samples(
     found: Mapping[int, Sequence[Path]],
     folds: Sequence[int] | None,
     tell: Tell,
-    *,
-    volumes: bool,
 ) -> list[Sample]:
     """List the slices in the order of their numbers; the group is the patient, or with `folds` the fold.
 
@@ -52,7 +50,6 @@ def samples(
         found: of find().
         folds: of read_folds(); None: none.
         tell: of what cannot be used.
-        volumes: give each sample the files of its patient's volume.
     """
     copies = sum(len(paths) - 1 for paths in found.values())
     if copies:
@@ -73,23 +70,12 @@ def samples(
                 f"data.fold_file puts patient {patient} in {first} and {group}: give the set's own cvind.mat."
             )
         labels = {"patient": patient, "tumour": TUMOURS[label - 1]}
-        listed.append(Sample(path.as_posix(), group, {"slice": root / path}, labels=labels))
+        listed.append(Sample(path.as_posix(), group, {"image": root / path}, labels=labels))
     if broken:
         others = f" {len(broken)} of {len(found)} slices cannot be used." if len(broken) > 1 else ""
         tell("unreadable", [path.as_posix() for path in broken], f"{next(iter(broken.values()))}{others}", True)
     log.info("figshare: %d slices of %d patients in %s.", len(listed), len(patients), root)
-    return _with_volumes(listed) if volumes else listed
-
-
-def _with_volumes(listed: Sequence[Sample]) -> list[Sample]:
-    slices: dict[str, list[Path]] = defaultdict(list)
-    for sample in listed:
-        slices[sample.labels["patient"]].append(sample.attributes["slice"])
-    volumes = {patient: tuple(paths) for patient, paths in slices.items()}
-    return [
-        sample._replace(attributes={**sample.attributes, "volume": volumes[sample.labels["patient"]]})
-        for sample in listed
-    ]
+    return listed
 
 
 def volume_of(path: Path, known: dict[Path, dict[str, list[Path]]]) -> tuple[Path, ...]:

@@ -33,14 +33,11 @@ class Patient:
     folder: Path
     images: dict[int, str] = field(default_factory=dict)
     masks: dict[int, str] = field(default_factory=dict)
+    twice: list[tuple[str, str]] = field(default_factory=list)  # files of one number
 
 
 def find(tree: Tree) -> dict[str, list[Patient]]:
-    """Return each patient's folders, the first of several in the tree's order first; its name is the folder's.
-
-    Raises:
-        ValueError: if two files are the same slice.
-    """
+    """Return each patient's folders, that with most slices first, else in the tree's order; it bears their name."""
     found: dict[str, list[Patient]] = {}
     for folder, names in tree.items():
         patient = Patient(folder)
@@ -50,10 +47,10 @@ def find(tree: Tree) -> dict[str, list[Patient]]:
                 continue
             first = (patient.masks if match[3] else patient.images).setdefault(int(match[2]), name)
             if first != name:
-                raise ValueError(f"{folder} has both {first} and {name}: which one counts? Remove one of the two.")
+                patient.twice.append((first, name))
         if patient.images:
             found.setdefault(folder.name, []).append(patient)
-    return found
+    return {name: sorted(folders, key=lambda patient: -len(patient.images)) for name, folders in found.items()}
 
 
 def samples(
@@ -61,7 +58,6 @@ def samples(
     found: Mapping[str, Sequence[Patient]],
     tell: Tell,
     *,
-    volumes: bool,
     empty: bool,
 ) -> list[Sample]:
     """List the slices, patient by patient in the order of their numbers; the group is the patient.
@@ -70,7 +66,6 @@ def samples(
         root: that the folders are relative to.
         found: of find().
         tell: of what cannot be used.
-        volumes: give each sample the files of its patient's volume.
         empty: find out by the files which masks are empty.
     """
     patients = [folders[0] for folders in found.values()]
@@ -80,12 +75,10 @@ def samples(
     listed = []
     for patient in patients:
         folder, name = root / patient.folder, patient.folder.name
-        volume = tuple(folder / patient.images[number] for number in sorted(patient.images)) if volumes else ()
         for number in sorted(patient.images.keys() & patient.masks.keys()):
             files = {"image": folder / patient.images[number], "mask": folder / patient.masks[number]}
-            attributes = {**files, "volume": volume} if volumes else files
             id_ = (patient.folder / patient.images[number]).as_posix()
-            listed.append(Sample(id_, name, attributes, labels=facts.get(name.rpartition("_")[0], {})))
+            listed.append(Sample(id_, name, files, labels=facts.get(name.rpartition("_")[0], {})))
     log.info("LGG: %d slices of %d patients in %s.", len(listed), len(patients), root)
     return _with_empty(listed) if empty else listed
 
@@ -97,7 +90,7 @@ def _tell_copies(root: Path, found: Mapping[str, Sequence[Patient]]) -> None:
         used = {str(root / folders[0].folder.parent) for folders in found.values()}
         unused = {str(root / other.folder.parent) for other in copies}
         log.warning(
-            "LGG: %d patients are there twice, in %s and in %s: only the first is used.",
+            "LGG: %d patients are there twice, in %s and in %s: only what is in the first is used.",
             *(len(copies), ", ".join(sorted(used)), ", ".join(sorted(unused))),
         )
 
@@ -110,6 +103,11 @@ def _tell_unpaired(root: Path, patients: Sequence[Patient], tell: Tell) -> None:
             found.extend((patient.folder / names[number]).as_posix() for number in sorted(names.keys() - others.keys()))
         return found
 
+    twice = [(patient.folder, *names) for patient in patients for names in patient.twice]
+    if twice:
+        folder, first, second = twice[0]
+        message = f"{root / folder} has both {first} and {second}: which one counts? Remove one of the two."
+        tell("duplicate", [(folder / name).as_posix() for folder, _, name in twice], message, True)
     if missing := without(images=True):
         count = sum(len(patient.images) for patient in patients)
         message = (
