@@ -143,9 +143,11 @@ class PixelwiseTask(pl.LightningModule):
         return self.prepare(batch, augment=training)
 
     def prepare(self, batch: Batch, *, augment: bool = False) -> Batch:
-        """Return the batch with its image as float32, augmented if asked for, standardised."""
-        image = batch["image"]
+        """Return the batch with its image as float32, augmented if asked for, standardised, and classes as int64."""
+        image, target = batch["image"], batch.get("target")
         batch = {**batch, "image": image.float() / 255 if image.dtype == torch.uint8 else image.float()}
+        if target is not None and not target.is_floating_point():
+            batch["target"] = target.long()  # here, on the device: a loader would write, and move, eight times as much
         if augment and self._augmentation is not None:
             batch = self._augmentation(batch, self.seed, self.current_epoch)
         return {**batch, "image": (batch["image"] - self.mean) / self.std}

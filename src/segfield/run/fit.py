@@ -64,6 +64,7 @@ def _begin(config: dict[str, Any], run: Any, status: Status | None) -> list[Any]
     clear_temporaries("checkpoints")
     clear_temporaries(".")
     hold_data(run.data, environment.own_entries())
+    run.data.decode()  # here the others wait as long as it takes
     start = starting_point(run.task)
     step = start.step if start else 0
     if start:
