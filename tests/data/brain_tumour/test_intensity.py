@@ -87,3 +87,24 @@ def test_a_picture_that_is_no_slice_is_a_volume_of_its_own(root: Path, tmp_path:
     Image.new("RGB", (4, 4), (9, 9, 9)).save(tmp_path / "alone.png")
     Image.fromarray(np.array([[[1, 1, 1], [9, 9, 9]]], np.uint8)).save(tmp_path / "two.png")
     assert brain(root, intensity="volume").read_picture(tmp_path / "two.png", None)[0].tolist() == [[0, 255]]
+
+
+def test_a_volume_is_of_the_slices_in_use_in_a_run_that_goes_on_too(root: Path, brain: Brain) -> None:
+    """A slice that is added later must not move the others' range."""
+    before = brain(root, intensity="volume")
+    seen = [before.item(index)["image"] for index in range(6)]
+    for ending in (".tif", "_mask.tif"):
+        with Image.open(root / A / f"{A}_1{ending}") as picture:
+            Image.fromarray(255 - np.asarray(picture)).save(root / A / f"{A}_9{ending}")
+    later = BrainTumour(in_channels=3, batch_size=2, root=str(root), intensity="volume")
+    later.keep_split(before.split_table())
+    later.setup()
+    assert all(later.item(index)["image"].equal(image) for index, image in enumerate(seen))
+
+
+def test_a_slice_that_cannot_be_read_does_not_keep_its_volume_from_being_read(root: Path, brain: Brain) -> None:
+    (root / A / f"{A}_4.tif").write_bytes(b"II*\x00")
+    data = brain(root, intensity="volume")
+    assert int(data.item(2)["image"][0].max()) == 255
+    with pytest.raises(ValueError, match=rf"{A}_4\.tif is "):
+        data.item(3)

@@ -4,6 +4,7 @@ One module a layout: which files it has, and what a sample of it reads. Here: wh
 intensities become bytes. The group is a patient; in coco it is a picture with its augmented copies, or a fold.
 """
 
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -75,13 +76,13 @@ class BrainTumour(PixelwiseData):
         self._check_layout(layout)
         folds = None if self.fold_file is None else figshare.read_folds(self._fold_path(root))
         if layout == "lgg":
-            known = self._kept is None and getattr(self, "balance", True)
-            return self._with_volumes(lgg.samples(root, found, self._tell, empty=known))
+            known = self._kept is None and self.balance
+            return lgg.samples(root, found, self._tell, empty=known)
         if layout == "coco":
             classes = coco.Classes(self.classes, self.out_channels)
-            by_numbers = self.folds is not None or getattr(self, "split", None) == "fractions"
-            return coco.samples(root, found, tree, classes, folds, self._tell, parts=not by_numbers)
-        return self._with_volumes(figshare.samples(root, found, folds, self._tell))
+            other = self.split == "fractions" or self.folds is not None or self.split_file is not None
+            return coco.samples(root, found, tree, classes, folds, self._tell, parts=not other)
+        return figshare.samples(root, found, folds, self._tell)
 
     def read(self, sample: Sample, size: Sequence[int] | None) -> dict[str, np.ndarray]:
         """Read one slice: image [C, H, W] uint8, target [H, W] uint8 of classes.
@@ -92,11 +93,11 @@ class BrainTumour(PixelwiseData):
         files = sample.attributes
         path = files["image"]
         if "mask" in files:
-            image = self._picture(path, None)
+            image = self._stored(path, None)
             target = target_of(read_mask(files["mask"]), image, (path, files["mask"]))
         elif "annotations" in files:
             target = coco.target_of(path, files["annotations"])
-            image = self._picture(path, size)
+            image = self._stored(path, size)
         else:
             image, target, label = figshare.read_pair(path)
             target = target * np.uint8(label) if self.out_channels > 2 else target
@@ -108,10 +109,10 @@ class BrainTumour(PixelwiseData):
         By intensity=volume the volume of one that is no sample is what lies beside it: `<patient>_<n>.tif` of its
         patient, .mat of its PID. A picture of another name is a volume of its own.
         """
-        image = figshare.read_slice(path) if _is_mat(path) else self._picture(path, size)
+        image = figshare.read_slice(path) if _is_mat(path) else self._stored(path, size)
         return self._bytes(image, path, size)
 
-    def _picture(self, path: Path, size: Sequence[int] | None) -> np.ndarray:
+    def _stored(self, path: Path, size: Sequence[int] | None) -> np.ndarray:
         """Read a picture's channels as they are stored, resized only where its intensities are not stretched later."""
         size = size if self.intensity in (None, "file") else None
         if self.channels == "flair":
@@ -128,22 +129,26 @@ class BrainTumour(PixelwiseData):
         return image if len(image) == self.in_channels else np.repeat(image, self.in_channels, axis=0)
 
     def _limits_of(self, path: Path) -> np.ndarray:
-        """Return the range of the volume of a slice, found once in each process."""
-        volume = self._volumes.get(path)
-        if volume is None:
-            volume = figshare.volume_of(path, self._patients) if _is_mat(path) else lgg.volume_of(path)
+        """Return the range of the volume of a slice, found once in each process; what cannot be read does not count."""
+        volume = self._volume_of(path)
         if volume not in self._limits:
-            slices = (figshare.read_slice(one) if _is_mat(one) else self._picture(one, None) for one in volume)
+            slices = []
+            for one in volume:
+                with contextlib.suppress(ValueError, OSError):  # told when that slice's turn comes
+                    slices.append(figshare.read_slice(one) if _is_mat(one) else self._stored(one, None))
             self._limits[volume] = limits(slices, self.percentiles)
         return self._limits[volume]
 
-    def _with_volumes(self, samples: list[Sample]) -> list[Sample]:
-        """Remember which slices are of one patient."""
-        volumes: dict[str, list[Path]] = defaultdict(list)
-        for sample in samples:
-            volumes[sample.labels.get("patient", sample.group)].append(sample.attributes["image"])
-        self._volumes = {path: tuple(paths) for paths in volumes.values() for path in paths}
-        return samples
+    def _volume_of(self, path: Path) -> tuple[Path, ...]:
+        """Return the slices in use of a slice's patient: of the split, so that a run that goes on has the same."""
+        if self._samples and not self._volumes:
+            volumes: dict[str, list[Path]] = defaultdict(list)
+            for sample in self._samples:
+                volumes[sample.labels.get("patient", sample.group)].append(sample.attributes["image"])
+            self._volumes = {path: tuple(paths) for paths in volumes.values() for path in paths}
+        if path in self._volumes:
+            return self._volumes[path]
+        return figshare.volume_of(path, self._patients) if _is_mat(path) else lgg.volume_of(path)
 
     def _tell(self, kind: str, names: Sequence[str], message: str, fatal: bool) -> None:
         """Tell an audit of files that cannot be used; without one it is an error, or a warning."""
