@@ -96,6 +96,14 @@ def nearest(mask: np.ndarray, size: Sequence[int] | None) -> np.ndarray:
     return np.asarray(mask.take(rows, axis=0).take(columns, axis=1))
 
 
+def resized(image: np.ndarray, size: Sequence[int] | None) -> np.ndarray:
+    """Resize [C, h, w] uint8 to size [H, W] by a bicubic filter (with antialiasing). None changes nothing."""
+    if size is None or image.shape[1:] == tuple(size):
+        return image
+    side = (size[1], size[0])
+    return np.stack([np.asarray(Image.fromarray(channel).resize(side, Image.Resampling.BICUBIC)) for channel in image])
+
+
 def file_size(path: str | Path) -> tuple[int, int]:
     """Return (H, W) of a file from its header, as stored.
 
@@ -130,7 +138,7 @@ def _opened(path: str | Path) -> Iterator[Image.Image]:
     except (FileNotFoundError, _UnfitError):
         raise
     except _DAMAGE as error:
-        raise ValueError(_diagnosis(path, error)) from error
+        raise ValueError(diagnosis(path, error)) from error
 
 
 class _Limit:
@@ -177,8 +185,8 @@ def _eight_bits(picture: Image.Image, path: str | Path) -> Image.Image:
     return picture.convert("RGBA") if picture.mode == "P" and "transparency" in picture.info else picture
 
 
-def _diagnosis(path: str | Path, error: BaseException) -> str:
-    """Say what a file that Pillow refused is, and what to do."""
+def diagnosis(path: str | Path, error: BaseException) -> str:
+    """Say what a file that a reader refused is, and what to do."""
     try:
         with Path(path).open("rb") as file:
             start = file.read(64)

@@ -27,6 +27,7 @@ _SEGFIELD = (
     "segfield.callbacks.throughput.Throughput",
     "segfield.callbacks.trace.Trace",
     "segfield.data.blobs.Blobs",
+    "segfield.data.brain_tumour.BrainTumour",
     "segfield.data.carvana.Carvana",
     "segfield.data.folder.Folder",
     "segfield.losses.BCEDice",
