@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 from PIL import Image
@@ -41,6 +41,7 @@ class Folder(PixelwiseData):
             the sample's group. None: each image is a group of its own.
     """
 
+    picture_alone: ClassVar[bool] = True
     images: str | None = None
     masks: str | None = None
     mask_pattern: str = _STEM
@@ -149,7 +150,7 @@ def _listed(folder: Path, without: Path | None) -> dict[Path, Path]:
     readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     found: dict[Path, Path] = {}
     visited = {folder.resolve()}
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         below = {name: Path(parent, name).resolve() for name in sorted(folders) if name[0] != "."}
         folders[:] = [name for name, place in below.items() if Path(parent, name) != without and place not in visited]
         visited.update(below[name] for name in folders)  # a link may lead back up
@@ -164,6 +165,10 @@ def _listed(folder: Path, without: Path | None) -> dict[Path, Path]:
                     "in two folders."
                 )
     return found
+
+
+def _raise(error: OSError) -> None:
+    raise error  # os.walk would leave out a folder that may not be read
 
 
 def _is_mask(stem: str, before: str, after: str) -> bool:
