@@ -94,7 +94,7 @@ class Items:
             if how.on_error != "skip":
                 raise _told(error) from error
             arrays, item["skipped"] = self._blank(), str(error)
-        return {**tensors(sample.id, arrays, how.in_channels, how.size), **item}
+        return {**tensors(sample.id, arrays, how.in_channels, how.size, how.out_channels), **item}
 
     def read(self, index: int) -> Arrays:
         """Read a sample from its files.

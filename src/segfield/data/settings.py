@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from segfield.data.classes import check_classes
+
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class Settings:
@@ -61,6 +63,7 @@ class Settings:
     on_error: Literal["raise", "skip"] = "raise"
 
     def __post_init__(self) -> None:
+        check_classes(self.classes, self.colours, self.out_channels)
         if self.size is not None and not _is_size(self.size):
             raise ValueError(f"data.size is [H,W] in pixels, for example data.size=[256,384]; got {self.size}.")
         if self.num_workers < 0:
