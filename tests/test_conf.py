@@ -54,8 +54,9 @@ def test_a_config_targets_the_one_class_of_the_module_of_its_name(group: str) ->
     package = {"model": "models", "data": "data"}[group]
     for file in (CONF / group).glob("*.yaml"):
         content = yaml.safe_load(file.read_text())
-        if "_target_" in content:
-            assert content["_target_"].startswith(f"segfield.{package}.{file.stem}.")
+        node = content.get(group, content)  # of a file that chooses its task too
+        if "_target_" in node:
+            assert node["_target_"].startswith(f"segfield.{package}.{file.stem}.")
         else:
             variant_of = content["defaults"][0].partition("@")[0]
             assert file.stem.startswith(f"{variant_of}_"), f"{file} is a variant of {variant_of} by another name"
@@ -114,6 +115,7 @@ def test_no_data_holds_samples_out_by_default(data: str) -> None:
 def test_data_locations_of_conf_are_null() -> None:
     for file in (CONF / "data").glob("*.yaml"):
         content = yaml.safe_load(file.read_text())
+        content = content.get("data", content)
         typed = {key: content.get(key.removeprefix("data.")) for key in KEYS if key.startswith("data.")}
         typed.pop("data.num_workers")
         assert not any(typed.values()), file
