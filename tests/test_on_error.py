@@ -70,9 +70,10 @@ def test_with_skip_the_run_goes_on_and_the_sample_is_counted_and_logged(
 
 
 @pytest.mark.slow
-def test_ranks_count_a_skipped_sample_once_whichever_of_them_meets_it(cli: Cli, drawn: Path, run: Path) -> None:
-    outcome, status, _ = trained(
-        cli, drawn, run, "trainer=ddp", "trainer.devices=2", "data.on_error=skip", "trainer.max_epochs=3"
-    )
+def test_ranks_share_a_cache_and_count_a_skipped_sample_once(cli: Cli, drawn: Path, run: Path, tmp_path: Path) -> None:
+    words = ("trainer=ddp", "trainer.devices=2", "data.on_error=skip", "trainer.max_epochs=3", "data.cache=disk")
+    outcome, status, log = trained(cli, drawn, run, *words, f"data.cache_dir={tmp_path / 'caches'}")
     assert outcome.code == 0, outcome.err
     assert (status["state"], status["skipped"]) == ("finished", 1)
+    assert (log + (run / "ranks/1.log").read_text()).count("the data cache is whole after") == 1
+    assert len(list((tmp_path / "caches").iterdir())) == 1

@@ -1,5 +1,7 @@
 """Where a cache lies, whether there is room for it, and when memory is free again."""
 
+import errno
+import fcntl
 import gc
 import logging
 import os
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from segfield.data import cache_folder
+from segfield.data import cache_build, cache_folder
 
 
 @pytest.mark.parametrize("cache", ["masks", "memory", "disk"])
@@ -68,3 +70,36 @@ def test_caches_lie_in_the_users_cache_unless_the_environment_names_a_place(monk
     assert cache_folder.default_folder() == Path.home() / ".cache" / "segfield"
     monkeypatch.setenv("SEGFIELD_CACHE", "/disk")
     assert cache_folder.default_folder() == Path("/disk")
+
+
+def test_a_folder_in_memory_that_is_another_users_is_refused(
+    memory: Path, carvana: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (memory / "segfield-12345").mkdir()
+    monkeypatch.setattr(os, "getuid", lambda: 12345)
+    with pytest.raises(ValueError, match=r"segfield-12345 is another user's\. Delete it, or use data\.cache=disk\."):
+        carvana("memory").decode()
+
+
+def test_where_the_file_system_has_no_locks_a_cache_is_built_all_the_same(
+    carvana: Any, reads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(file: int, kind: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none)
+    carvana().decode()
+    carvana().decode()
+    assert len(reads) == 8
+
+
+def test_the_log_says_what_is_built_and_how_far_it_is(
+    carvana: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache_build, "_TOLD", 0.0)
+    with caplog.at_level(logging.INFO):
+        carvana().decode()
+    assert "building the data cache" in caplog.text
+    assert "8 samples, 1 MB" in caplog.text
+    assert "data cache: 8 of 8 samples" in caplog.text
+    assert "the data cache is whole after" in caplog.text

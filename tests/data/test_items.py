@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from segfield.data.carvana import Carvana
+from segfield.data.folder import Folder
 from segfield.data.module import PixelwiseData
 from segfield.data.sample import Sample
 
@@ -205,8 +206,11 @@ def test_a_file_that_may_not_be_read_is_named_and_can_be_skipped(forbidden: Path
     assert "Permission denied" in skipping.item(0)["skipped"]
 
 
-def test_a_folder_that_may_not_be_read_is_named(forbidden: Path) -> None:
-    data = Carvana(in_channels=3, batch_size=2, root=str(forbidden))
+@pytest.mark.parametrize("kind", ["carvana", "folder"])
+def test_a_folder_that_may_not_be_read_is_named(forbidden: Path, kind: str) -> None:
+    data: Any = Carvana(in_channels=3, batch_size=2, root=str(forbidden))
+    if kind == "folder":
+        data = Folder(in_channels=3, batch_size=2, images=str(forbidden), masks=str(forbidden / "train_masks"))
     os.seteuid(0) if os.getuid() == 0 else None
     (forbidden / "train").chmod(0)
     os.seteuid(65534) if os.getuid() == 0 else None

@@ -59,7 +59,7 @@ class Builder:
         """
         clear_temporaries(self._folder)
         (self._folder / META).unlink(missing_ok=True)
-        self._unreadable, self._done, self._told = {}, 0, time.monotonic()
+        self._unreadable, self._told = {}, time.monotonic()
         start = time.monotonic()
         number, arrays = self._first()
         self._layout = layout_of(arrays)
@@ -70,6 +70,7 @@ class Builder:
                 self._files[name] = files.enter_context(whole(self._folder / f"{name}.bin"))
                 self._files[name].truncate(len(self._ids) * bytes_of(self._layout[name]))
             self._put(number, arrays)
+            self._done = number + 1
             threads = ThreadPoolExecutor(max(1, self._how.num_workers))
             try:
                 for _ in threads.map(self._one, range(number + 1, len(self._ids))):

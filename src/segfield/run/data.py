@@ -57,8 +57,18 @@ def share_data(data: "PixelwiseData") -> None:
     data.keep_fingerprint(fingerprint.read_table(fingerprint.FINGERPRINT))
 
 
-def _rows() -> list[tuple[str, str, str]]:
-    with SPLITS.open(newline="") as file:
+def keep_own_split(data: "PixelwiseData", folder: Path) -> None:
+    """Let data that is only tried out take the split of a run folder that has one: its split_file may be gone.
+
+    Raises:
+        ValueError: if splits.csv is damaged.
+    """
+    if data.split_file is not None and (folder / SPLITS).exists():
+        data.keep_split(_rows(folder))
+
+
+def _rows(folder: Path = Path()) -> list[tuple[str, str, str]]:
+    with (folder / SPLITS).open(newline="") as file:
         header, *rows = [tuple(row) for row in csv.reader(file)] or [()]
     if header != _HEADER or any(len(row) != 3 for row in rows):
         raise ValueError("splits.csv is damaged: its rows are id,group,part. Restore it from a copy of the run.")

@@ -14,6 +14,7 @@ from torchmetrics import MetricCollection
 from segfield.data.module import PixelwiseData
 from segfield.run.build import GIVEN, PARTS, assemble, build_trainer, instantiate, part
 from segfield.run.check import standing
+from segfield.run.data import keep_own_split
 from segfield.run.inside import nodes
 from segfield.run.log import quiet_lightning
 from segfield.run.monitors import unfit_callbacks, unknown_scores
@@ -162,6 +163,8 @@ class Rehearsal:
 
     def _data(self) -> None:
         if data := self._made.get("data"):
+            with self._errors.trying("data"):
+                keep_own_split(data, self._folder)
             self._item = try_data(data, self._accumulate(), self._world, self._errors)
             self._facts |= {part: len(data.indices(part)) for part in ("train", "val", "test")}
         if self._item and self._trainer and self._slices() == 0:
