@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import pytorch_lightning as pl
@@ -50,6 +50,7 @@ class PixelwiseData(pl.LightningDataModule, ABC):
         sample_fraction: share of the groups without the test part's to use at all.
     """
 
+    suffixes: ClassVar[Sequence[str]] = ()  # of pictures that read_picture() reads beyond those of Pillow: ".mat"
     in_channels: int
     out_channels: int = 1
     classes: Sequence[str] = ("background", "foreground")
@@ -194,6 +195,11 @@ class PixelwiseData(pl.LightningDataModule, ABC):
     def indices(self, part: str) -> list[int]:
         """Return the indices of a part's samples: "train", "val" or "test"."""
         return [index for index, name in enumerate(self._parts) if name == part]
+
+    @final
+    def sample(self, index: int) -> Sample:
+        """Return a sample in use; read(sample, None) gives it at its own size."""
+        return self._samples[index]
 
     @final
     def item(self, index: int) -> dict[str, Any]:
