@@ -4,11 +4,12 @@ A picture shows the data and never changes it: scaling happens on copies. Writin
 the comparison: EKami's Carvana callback, github.com/EKami/carvana-challenge.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageColor
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -72,6 +73,37 @@ def panel(
     )
     gap = np.full((size[0], _GAP, 3), 255, dtype=np.uint8)
     return np.concatenate([tiles[0], gap, tiles[1], gap, tiles[2]], axis=1)
+
+
+def overlay(image: npt.ArrayLike, prediction: npt.ArrayLike, colours: Sequence[str] | None = None) -> Pixels:
+    """Draw a prediction on its image, at the size of both.
+
+    Args:
+        image: [H, W] or [H, W, C], as panel() takes it.
+        prediction: [H, W], bool or class indices; what is not 0 is tinted and outlined.
+        colours: of the classes, "#rrggbb" each, the background's first; None: yellow.
+
+    Returns:
+        [H, W, 3].
+
+    Raises:
+        ValueError: if the shapes do not fit one another, or the prediction holds floats.
+    """
+    picture = _to_rgb(image)
+    foreground = _to_mask("prediction", prediction, picture.shape[:2])
+    if colours is None:
+        return _overlay(picture, _grey(foreground))
+    tint = np.array([ImageColor.getrgb(colour)[:3] for colour in colours])[np.asarray(prediction)]
+    drawn = np.where(foreground[:, :, None], np.rint(picture * (1 - _TINT) + tint * _TINT), picture)
+    return np.where((foreground & _is_edge(np.asarray(prediction)))[:, :, None], tint, drawn).astype(np.uint8)
+
+
+def _is_edge(labels: npt.NDArray[Any]) -> Mask:
+    """Tell which pixels have a neighbour of another class; the frame is none."""
+    padded = np.pad(labels, 1, mode="edge")
+    neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    edge: Mask = np.logical_or.reduce([one != labels for one in neighbours])
+    return edge
 
 
 def _to_rgb(image: npt.ArrayLike) -> Pixels:

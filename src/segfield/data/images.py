@@ -95,6 +95,12 @@ def nearest(mask: np.ndarray, size: Sequence[int] | None) -> np.ndarray:
     return np.asarray(mask.take(rows, axis=0).take(columns, axis=1))
 
 
+def suffixes() -> set[str]:
+    """Return the endings of file names that Pillow reads, in lower case: ".png", ".tif", ..."""
+    Image.init()
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+
+
 def file_size(path: str | Path) -> tuple[int, int]:
     """Return (H, W) of a file from its header, as stored.
 
@@ -120,19 +126,26 @@ def check_same_size(image: str | Path, mask: str | Path) -> None:
 
 
 @contextlib.contextmanager
+def of_any_size() -> Iterator[None]:
+    """Keep Pillow from warning at 89 megapixels: the limit here is another. Put it around threads that read."""
+    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+
+
+@contextlib.contextmanager
 def _opened(path: str | Path) -> Iterator[Image.Image]:
     """Open a file with one picture; whatever its content does inside the block names the file."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # Pillow's warns at 89 megapixels: ours is below
     try:
-        with Image.open(path) as picture:
+        with of_any_size(), Image.open(path) as picture:
             _check_one_picture(picture, path)
             yield picture
     except (FileNotFoundError, _UnfitError):
         raise
     except _DAMAGE as error:
         raise ValueError(_diagnosis(path, error)) from error
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
 
 
 def _check_one_picture(picture: Image.Image, path: str | Path) -> None:

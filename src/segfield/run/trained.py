@@ -54,8 +54,6 @@ def as_trained(folder: Path, placement: Sequence[str]) -> dict[str, Any]:
             f"{folder} has no {BEST}: it was trained without callbacks.best, or its weights were not kept. Restore "
             f"the file from a copy of the run, or train it again: python -m segfield reproduce {folder}"
         )
-    if ranks.world_size(config["trainer"]) > 1:
-        _log.info("computed on one device: what comes out does not depend on their number")
     return config
 
 
@@ -71,6 +69,8 @@ def restored(config: dict[str, Any]) -> Trained:
     from segfield.run.log import quiet_lightning
 
     quiet_lightning()
+    if ranks.world_size(config["trainer"]) > 1:
+        _log.info("computed on one device: what comes out does not depend on their number")
     torch.set_num_threads(ranks.threads(config))
     model = config["model"]
     if model.get("encoder_weights") is not None:  # best.ckpt holds them: nothing is fetched
