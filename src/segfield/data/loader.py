@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
+from segfield.data.classes import check_numbers
+
 
 def tensors(
-    name: str, arrays: Mapping[str, np.ndarray], channels: int, size: Sequence[int] | None
+    name: str, arrays: Mapping[str, np.ndarray], channels: int, size: Sequence[int] | None, out_channels: int
 ) -> dict[str, torch.Tensor]:
     """Turn a sample's arrays into tensors, classes into int64.
 
@@ -22,9 +24,10 @@ def tensors(
         arrays: as a data module reads them.
         channels: C that the configuration says.
         size: [H, W] that the configuration says; None: any.
+        out_channels: K that the configuration says.
 
     Raises:
-        ValueError: if channels or sizes differ from what is configured.
+        ValueError: if channels, sizes or classes differ from what is configured.
     """
     image, target = arrays["image"], arrays["target"]
     if image.shape[0] != channels:
@@ -37,6 +40,8 @@ def tensors(
             f"{name}: image {image.shape[-2:]} and target {target.shape[-2:]} must both have "
             f"data.size={None if size is None else list(size)}."
         )
+    if target.dtype.kind in "bui":
+        check_numbers(name, target, arrays.get("valid"), out_channels)
     found = {key: torch.from_numpy(np.require(array, requirements=["C", "W"])) for key, array in arrays.items()}
     if not found["target"].is_floating_point():
         found["target"] = found["target"].long()

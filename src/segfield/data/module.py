@@ -17,6 +17,7 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
+from segfield.data.classes import check_classes
 from segfield.data.fingerprint import Row, fingerprint
 from segfield.data.loader import load, tensors
 from segfield.data.sample import Sample
@@ -77,6 +78,7 @@ class PixelwiseData(pl.LightningDataModule, ABC):
 
     def __post_init__(self) -> None:
         super().__init__()
+        check_classes(self.classes, self.colours, self.out_channels)
         if self.size is not None and not _is_size(self.size):
             raise ValueError(f"data.size is [H,W] in pixels, for example data.size=[256,384]; got {self.size}.")
         if self.num_workers < 0:
@@ -212,7 +214,7 @@ class PixelwiseData(pl.LightningDataModule, ABC):
             ValueError: if channels or sizes differ from what is configured.
         """
         sample = self._samples[index]
-        read = tensors(sample.id, self.read(sample, self.size), self.in_channels, self.size)
+        read = tensors(sample.id, self.read(sample, self.size), self.in_channels, self.size, self.out_channels)
         return {**read, "id": sample.id, "group": sample.group, "index": index}
 
     @final

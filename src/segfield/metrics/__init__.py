@@ -3,7 +3,7 @@
 Whole numbers (int64) add up exactly: a score is bitwise the same however the set is cut into batches, ranks or resumed
 halves. update is called (logits, target, valid, group). A pixel is predicted where its probability is above the
 threshold, not equal to it. Pixels outside `valid` do not count. Losses live in losses.py, the mean of one here; what
-looks at the groups, in group.py.
+looks at the groups, in group.py; several classes, in multiclass.py.
 """
 
 import math
@@ -78,7 +78,8 @@ class BinaryMetric(Metric):
         if logits.ndim != 4 or logits.shape[1] != 1 or target.shape != logits.shape[:1] + logits.shape[2:]:
             raise ValueError(
                 f"{name} needs logits [N, 1, H, W] and a target [N, H, W] of the same H and W; got logits "
-                f"{list(logits.shape)} and target {list(target.shape)}. Crop the target (binary masks only)."
+                f"{list(logits.shape)} and target {list(target.shape)}. Crop the target; K classes want "
+                "metrics=multiclass."
             )
         if valid is not None and valid.shape != logits.shape:
             raise ValueError(

@@ -53,13 +53,24 @@ def image_iou(counts: Tensor) -> Tensor:
     return _mean(dice_units(hits, 2 * union), union)
 
 
+def class_dice(counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the Dice of each class in units of 2**-32, 0 where an image lacks it, and whether it has it: [N, F].
+
+    Args:
+        counts: [3, N, F].
+    """
+    hits, predicted, true = counts
+    has = predicted + true > 0
+    return dice_units(hits, predicted + true) * has, has
+
+
 def group_dice(counts: Tensor) -> Tensor:
     """Return the Dice of groups in units of 2**-32, of the sums over their images, as image_dice() does.
 
     Each class's value is rounded to float32, as DiceGroup does.
     """
     hits, predicted, true = counts
-    return _mean((ratio(2 * hits, predicted + true) * DICE_UNIT).long(), predicted + true)
+    return _mean((ratio(2 * hits, predicted + true) * DICE_UNIT).long(), predicted + true, rounded=False)
 
 
 def set_scores(counts: Tensor) -> tuple[Tensor, Tensor]:
@@ -77,9 +88,15 @@ def mean_of_units(units: Tensor) -> Tensor:
     return ratio(units.sum(), torch.tensor(len(units) * DICE_UNIT))
 
 
-def _mean(units: Tensor, pixels: Tensor) -> Tensor:
+def mean_of_classes(values: Tensor, counts: Tensor) -> Tensor:
+    """Return the mean of a set's scores, [F] float32, over the classes that its truth or prediction has; none: 1."""
+    has = (counts[1] + counts[2] > 0).float()
+    return torch.where(has.sum() == 0, 1.0, (values * has).sum() / has.sum().clamp(min=1))
+
+
+def _mean(units: Tensor, pixels: Tensor, *, rounded: bool = True) -> Tensor:
     """Return the mean over the classes that have pixels, [N, F] -> [N]; 1 where none has."""
     present = pixels > 0
     number = present.sum(-1)
-    mean = torch.div((units * present).sum(-1) + number // 2, number.clamp(min=1), rounding_mode="floor")
-    return torch.where(number == 0, DICE_UNIT, mean)
+    total = (units * present).sum(-1) + (number // 2 if rounded else 0)
+    return torch.where(number == 0, DICE_UNIT, torch.div(total, number.clamp(min=1), rounding_mode="floor"))

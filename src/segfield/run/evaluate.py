@@ -19,6 +19,7 @@ from segfield.data.sampler import EpochBatches
 from segfield.files import clear_temporaries
 from segfield.metrics import cutoff
 from segfield.metrics.counts import count_classes
+from segfield.metrics.multiclass import predicted_class
 from segfield.run import ranks, trained
 from segfield.run.bar import bar
 from segfield.run.environment import read_environment
@@ -140,7 +141,7 @@ class _Scorer(pl.Callback):
         target = centre_crop(batch["target"], size)
         valid = centre_crop(batch["valid"], size)[:, 0] if "valid" in batch else None
         classes = len(self._data.classes)
-        predicted = (logits[:, 0] > cutoff(task.threshold)).long() if logits.shape[1] == 1 else logits.argmax(1)
+        predicted = (logits[:, 0] > cutoff(task.threshold)).long() if logits.shape[1] == 1 else predicted_class(logits)
         counts = count_classes(predicted, target, valid, classes)
         working = tuple(batch["image"].shape[-2:])
         for place, index in enumerate(batch["index"].tolist()):
@@ -188,5 +189,5 @@ def decided(
         [rows, columns] int64, 0 outside the centre; which pixels are in it, [rows, columns] bool.
     """
     resized, inside = to_own_size(probabilities, working, own)
-    classes = (resized[0] > threshold).long() if len(resized) == 1 else resized.argmax(0)
+    classes = (resized[0] > threshold).long() if len(resized) == 1 else predicted_class(resized[None])[0].long()
     return classes * inside, inside

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from segfield.data.sample import Sample
 from segfield.figures import panel
+from segfield.figures.classes import class_panel, palette
 from segfield.files import whole, write_text
 from segfield.metrics import DICE_UNIT
 from segfield.metrics.counts import image_dice, image_iou
@@ -113,10 +114,15 @@ class Evaluation:
         for heap, key in ((self._worst, -dice), (self._best, dice)):
             if len(heap) == _SHOWN and key <= heap[0][0]:
                 continue
-            image = scored.image.transpose(1, 2, 0)
-            valid = None if scored.inside.all() else scored.inside
-            drawn = panel(image, scored.truth, scored.predicted, height=_HEIGHT, valid=valid)
+            drawn = self._draw(scored)
             (heapq.heappushpop if len(heap) == _SHOWN else heapq.heappush)(heap, (key, scored.sample.id, drawn))
+
+    def _draw(self, scored: Scored) -> np.ndarray:
+        valid, data = None if scored.inside.all() else scored.inside, self._run.data
+        arrays = scored.image.transpose(1, 2, 0), scored.truth, scored.predicted
+        if len(self._classes) == 1:
+            return panel(*arrays, height=_HEIGHT, valid=valid)
+        return class_panel(*arrays, palette(len(data.classes), data.colours), data.classes, _HEIGHT, valid)
 
     def conclude(self) -> dict[str, Any]:
         """Write all files and return what summary.json says of the part.

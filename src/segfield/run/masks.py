@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
-from PIL import Image, ImageColor
+from PIL import Image
 
 from segfield.figures import overlay
+from segfield.figures.classes import palette
 from segfield.files import clear_temporaries, whole
 
 MASKS, OVERLAYS, PROBABILITIES = "masks", "overlays", "probabilities"
-_PALETTE = ("#000000", "#e6194b", "#3cb44b", "#4363d8", "#ffe119", "#911eb4", "#42d4f4", "#f58231", "#f032e6")
 
 
 @final
@@ -23,7 +23,7 @@ class Results:
     Args:
         folder: of all of them.
         classes: names, the background's first.
-        colours: of the classes; None: the palette of here, from the start again where there are more classes.
+        colours: of the classes; None: figures' own.
         overlays: draw each mask on its image.
         probabilities: write them too.
     """
@@ -64,8 +64,9 @@ class Results:
             values: [K, H, W] probabilities in [0, 1]; None: not written.
         """
         several = len(self.classes) > 2
+        colours = palette(len(self.classes), self.colours) if several else None
         if image is not None:
-            drawn = overlay(image.transpose(1, 2, 0), predicted, self._colours() if several else None)
+            drawn = overlay(image.transpose(1, 2, 0), predicted, colours)
             with whole(self.folder / OVERLAYS / f"{name}.jpg") as file:
                 Image.fromarray(drawn).save(file, format="jpeg", quality=90)
         if values is not None:
@@ -73,19 +74,15 @@ class Results:
             for label, value in zip(self.classes[1:], of_foreground, strict=True):
                 with whole(self._probability(name, label)) as file:
                     Image.fromarray(np.rint(value * 65535).astype(np.uint16)).save(file, format="png")
-        mask = Image.fromarray(predicted.astype(np.uint8) if several else predicted.astype(np.uint8) * np.uint8(255))
-        if several:
-            mask.putpalette([channel for colour in self._colours() for channel in ImageColor.getrgb(colour)[:3]])
-        with whole(self.mask(name)) as file:
-            mask.save(file, format="png", compress_level=3)
+        mask = Image.fromarray(predicted.astype(np.uint8) * np.uint8(1 if several else 255))
+        if colours is not None:
+            mask.putpalette(colours.tobytes())
+        with whole(self.mask(name)) as file:  # bits: else few classes are packed to 4 bits or less, for other readers
+            mask.save(file, format="png", compress_level=3, bits=8)
 
     def _probability(self, name: str, label: str) -> Path:
         folder = self.folder / PROBABILITIES
         return (folder / label if len(self.classes) > 2 else folder) / f"{name}.png"
-
-    def _colours(self) -> Sequence[str]:
-        number = len(self.classes)
-        return self.colours or [_PALETTE[0], *(_PALETTE[1 + i % (len(_PALETTE) - 1)] for i in range(number - 1))]
 
 
 def read_mask(path: Path) -> np.ndarray:

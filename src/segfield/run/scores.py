@@ -6,7 +6,6 @@ patient resemble one another.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from segfield.metrics import DICE_UNIT, ratio
-from segfield.metrics.counts import group_dice, image_dice, mean_of_units, set_scores
+from segfield.metrics.counts import class_dice, group_dice, image_dice, mean_of_classes, mean_of_units, set_scores
 
 RESAMPLES, LEVEL, SEED = 10_000, 0.95, 0
 RULES = {
@@ -26,9 +25,9 @@ RULES = {
 SEVERAL = {
     "dice": "mean over images of the mean over the classes that truth or prediction has there; neither has any: 1",
     "dice_group": "the same for the sums over the images of a group",
-    "dice_set": "mean over the classes of dice_<class>, classes absent from the whole set left out",
+    "dice_set": "mean over the classes of their Dice with sums over all images; absent from the whole set: left out",
     "iou_set": "the same of iou_<class>",
-    "dice_<class>": "2 |P and T| / (|P| + |T|) of one class, with sums over all images",
+    "dice_<class>": "mean over the images whose truth or prediction has the class; one of the two lacks it: 0",
     "iou_<class>": "|P and T| / |P or T| of one class, with sums over all images",
 }
 INTERVAL = (
@@ -38,11 +37,21 @@ INTERVAL = (
 _AT_ONCE = 4_000_000  # numbers of a resample that are held at the same time
 
 
-@dataclass
 class _Group:
-    counts: Tensor  # [3, F]: hits, predicted, true
-    units: int  # sum over images of their Dice
-    images: int
+    """Sums over the images of a group, [F] each but for `units` and `images`: `has` counts images that have a class."""
+
+    def __init__(self, classes: int) -> None:
+        self.counts = torch.zeros(3, classes, dtype=torch.int64)  # pixels: hits, predicted, true
+        self.of_class, self.has = torch.zeros(2, classes, dtype=torch.int64)
+        self.units, self.images = 0, 0
+
+    def add(self, counts: Tensor) -> None:
+        dice, has = class_dice(counts[:, None])
+        self.counts += counts
+        self.of_class += dice[0]
+        self.has += has[0]
+        self.units += int(image_dice(counts[:, None])[0])
+        self.images += 1
 
 
 @final
@@ -64,10 +73,9 @@ class Tally:
             group: that it is of.
             counts: [3, F] int64: pixels predicted and true, predicted, true, by class.
         """
-        found = self._groups.setdefault(group, _Group(torch.zeros_like(counts), 0, 0))
-        found.counts += counts
-        found.units += int(image_dice(counts[:, None])[0])
-        found.images += 1
+        if group not in self._groups:
+            self._groups[group] = _Group(len(self.classes))
+        self._groups[group].add(counts)
 
     def groups(self) -> Iterator[tuple[str, int, Tensor, float]]:
         """Yield name, number of images, [3, F] counts, and the mean Dice of the images of each group, by name."""
@@ -83,20 +91,21 @@ class Tally:
         """Return {name: {value, low, high}}: low and high are the ends of INTERVAL."""
         found = list(self._groups.values())
         counts = torch.stack([group.counts for group in found], dim=1)  # [3, G, F]
+        of_class, has = (torch.stack([getattr(group, name) for group in found]) for name in ("of_class", "has"))
         units, images = (torch.tensor([getattr(group, name) for group in found]) for name in ("units", "images"))
         each = group_dice(counts)
         dice, iou = set_scores(counts.sum(1))
-        present = (counts[1:].sum((0, 1)) > 0).numpy()
         values = {
             "dice": ratio(units.sum(), images.sum() * DICE_UNIT),
             "dice_group": mean_of_units(each),
-            "dice_set": dice[0] if len(dice) == 1 else _over_classes(dice.numpy(), present),
-            "iou_set": iou[0] if len(iou) == 1 else _over_classes(iou.numpy(), present),
+            "dice_set": mean_of_classes(dice, counts.sum(1)),
+            "iou_set": mean_of_classes(iou, counts.sum(1)),
         }
         if len(self.classes) > 1:
-            values |= {f"dice_{name}": dice[place] for place, name in enumerate(self.classes)}
+            means = ratio(of_class.sum(0), has.sum(0) * DICE_UNIT)
+            values |= {f"dice_{name}": means[place] for place, name in enumerate(self.classes)}
             values |= {f"iou_{name}": iou[place] for place, name in enumerate(self.classes)}
-        low, high = _intervals(counts.numpy(), units.numpy(), images.numpy(), each.numpy())
+        low, high = _intervals(counts.numpy(), units.numpy(), images.numpy(), each.numpy(), of_class, has)
         return {
             name: {"value": shortest(float(value)), "low": low[place], "high": high[place]}
             for place, (name, value) in enumerate(values.items())
@@ -108,12 +117,8 @@ def shortest(value: float) -> float | None:
     return float(str(np.float32(value))) if np.isfinite(value) else None
 
 
-def _over_classes(values: np.ndarray, present: np.ndarray) -> float:
-    return float(values[present].mean()) if present.any() else 1.0
-
-
 def _intervals(
-    counts: np.ndarray, units: np.ndarray, images: np.ndarray, each: np.ndarray
+    counts: np.ndarray, units: np.ndarray, images: np.ndarray, each: np.ndarray, of_class: Tensor, has: Tensor
 ) -> tuple[list[float | None], list[float | None]]:
     """Return the ends of the interval of every score, in the order of Tally.scores()."""
     groups, classes = counts.shape[1:]
@@ -123,15 +128,17 @@ def _intervals(
     from scipy.stats import bootstrap
 
     def statistic(units: np.ndarray, images: np.ndarray, each: np.ndarray, *sums: np.ndarray, axis: int) -> np.ndarray:
-        hits, predicted, true = np.stack([one.sum(axis) for one in sums]).reshape(3, classes, *units.shape[:-1])
+        hits, predicted, true, of_class, has = np.stack([one.sum(axis) for one in sums]).reshape(
+            5, classes, *units.shape[:-1]
+        )
         total = predicted + true
-        dice, iou = _ratio(2 * hits, total), _ratio(hits, total - hits)
-        number = (total > 0).sum(0)
+        dice, iou, number = _ratio(2 * hits, total), _ratio(hits, total - hits), (total > 0).sum(0)
         of_set = [np.where(number == 0, 1.0, (of * (total > 0)).sum(0) / np.maximum(number, 1)) for of in (dice, iou)]
         means = [units.sum(axis) / images.sum(axis), each.mean(axis)]
-        return np.stack([*means, *of_set, *((*dice, *iou) if classes > 1 else ())])
+        return np.stack([*means, *of_set, *((*_ratio(of_class, has), *iou) if classes > 1 else ())])
 
-    columns = counts.transpose(0, 2, 1).reshape(3 * classes, groups)
+    by_class = np.stack([*counts, of_class.numpy() / DICE_UNIT, has.numpy()])  # [5, G, F]
+    columns = by_class.transpose(0, 2, 1).reshape(5 * classes, groups)
     data = (units / DICE_UNIT, images.astype(float), each / DICE_UNIT, *columns.astype(float))
     interval = bootstrap(
         data,

@@ -4,12 +4,11 @@ A picture shows the data and never changes it: scaling happens on copies. Writin
 the comparison: EKami's Carvana callback, github.com/EKami/carvana-challenge.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageColor
+from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -18,7 +17,7 @@ HIT = (64, 64, 64)  # grey, so that the two errors stand out
 MISSED = (0, 0, 255)
 FALSE_ALARM = (0, 255, 0)
 PREDICTED = (255, 220, 0)  # yellow: not a colour of the comparison
-_GAP = 4  # pixels between tiles, white
+GAP = 4  # pixels between tiles, white
 _TINT = 0.35  # share of PREDICTED inside a predicted region
 _DIM = 0.35  # brightness that is left outside `valid`
 _HATCH = (110, 110, 110)
@@ -55,33 +54,33 @@ def panel(
     """
     if height < 1:
         raise ValueError(f"panel needs a height of at least 1 pixel; got {height}. Use height=256.")
-    picture = _to_rgb(image)
+    picture = to_rgb(image)
     shape = picture.shape[:2]
-    true, predicted = _to_mask("truth", truth, shape), _to_mask("prediction", prediction, shape)
-    inside = np.ones(shape, dtype=np.bool_) if valid is None else _to_mask("valid", valid, shape)
+    true, predicted = to_mask("truth", truth, shape), to_mask("prediction", prediction, shape)
+    inside = np.ones(shape, dtype=np.bool_) if valid is None else to_mask("valid", valid, shape)
     errors = np.zeros((*shape, 3), dtype=np.uint8)
     for colour, where in ((HIT, true & predicted), (MISSED, true & ~predicted), (FALSE_ALARM, ~true & predicted)):
         errors[where & inside] = colour
 
-    size = _tile_size(shape, height)
-    small = _resize(picture, size, Image.Resampling.LANCZOS)
-    outside = _resize(_grey(~inside), size, Image.Resampling.BOX) > 127
+    size = tile_size(shape, height)
+    small = resize(picture, size, Image.Resampling.LANCZOS)
+    outside = resize(grey(~inside), size, Image.Resampling.BOX) > 127
     tiles = (
-        _shade(small, outside),
-        _shade(_resize(errors, size, Image.Resampling.BOX), outside),
-        _shade(_overlay(small, _resize(_grey(predicted), size, Image.Resampling.BOX)), outside),
+        shade(small, outside),
+        shade(resize(errors, size, Image.Resampling.BOX), outside),
+        shade(_overlay(small, resize(grey(predicted), size, Image.Resampling.BOX)), outside),
     )
-    gap = np.full((size[0], _GAP, 3), 255, dtype=np.uint8)
+    gap = np.full((size[0], GAP, 3), 255, dtype=np.uint8)
     return np.concatenate([tiles[0], gap, tiles[1], gap, tiles[2]], axis=1)
 
 
-def overlay(image: npt.ArrayLike, prediction: npt.ArrayLike, colours: Sequence[str] | None = None) -> Pixels:
+def overlay(image: npt.ArrayLike, prediction: npt.ArrayLike, colours: Pixels | None = None) -> Pixels:
     """Draw a prediction on its image, at the size of both.
 
     Args:
         image: [H, W] or [H, W, C], as panel() takes it.
-        prediction: [H, W], bool or class indices; what is not 0 is tinted and outlined.
-        colours: of the classes, "#rrggbb" each, the background's first; None: yellow.
+        prediction: [H, W], bool or class numbers; what is not 0 is tinted and outlined.
+        colours: [K, 3] of the classes, see classes.palette(); None: yellow.
 
     Returns:
         [H, W, 3].
@@ -89,11 +88,11 @@ def overlay(image: npt.ArrayLike, prediction: npt.ArrayLike, colours: Sequence[s
     Raises:
         ValueError: if the shapes do not fit one another, or the prediction holds floats.
     """
-    picture = _to_rgb(image)
-    foreground = _to_mask("prediction", prediction, picture.shape[:2])
+    picture = to_rgb(image)
+    foreground = to_mask("prediction", prediction, picture.shape[:2])
     if colours is None:
-        return _overlay(picture, _grey(foreground))
-    tint = np.array([ImageColor.getrgb(colour)[:3] for colour in colours])[np.asarray(prediction)]
+        return _overlay(picture, grey(foreground))
+    tint = colours[np.asarray(prediction)]
     drawn = np.where(foreground[:, :, None], np.rint(picture * (1 - _TINT) + tint * _TINT), picture)
     return np.where((foreground & _is_edge(np.asarray(prediction)))[:, :, None], tint, drawn).astype(np.uint8)
 
@@ -106,7 +105,7 @@ def _is_edge(labels: npt.NDArray[Any]) -> Mask:
     return edge
 
 
-def _to_rgb(image: npt.ArrayLike) -> Pixels:
+def to_rgb(image: npt.ArrayLike) -> Pixels:
     """Turn any image into [H, W, 3] uint8."""
     values: npt.NDArray[Any] = np.asarray(image)
     if values.ndim == 2:
@@ -134,7 +133,7 @@ def _stretch(values: npt.NDArray[Any]) -> Pixels:
     return np.where(finite, np.rint(255 * np.where(finite, copy, 0)), 0).astype(np.uint8)
 
 
-def _to_mask(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> Mask:
+def to_mask(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> Mask:
     """Check a mask and turn it into bool [H, W]."""
     mask: npt.NDArray[Any] = np.asarray(values)
     if mask.shape != shape:
@@ -148,7 +147,7 @@ def _to_mask(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> Mask:
     return foreground
 
 
-def _tile_size(shape: tuple[int, ...], height: int) -> tuple[int, int]:
+def tile_size(shape: tuple[int, ...], height: int) -> tuple[int, int]:
     """Choose rows and columns of a tile."""
     rows, columns = shape
     if rows > height:
@@ -159,7 +158,7 @@ def _tile_size(shape: tuple[int, ...], height: int) -> tuple[int, int]:
     return rows, columns
 
 
-def _resize(values: Pixels, size: tuple[int, int], how: Image.Resampling) -> Pixels:
+def resize(values: Pixels, size: tuple[int, int], how: Image.Resampling) -> Pixels:
     """Resize [H, W] or [H, W, 3] to `size` rows and columns; enlarging repeats pixels."""
     if values.shape[:2] == size:
         return values
@@ -168,7 +167,8 @@ def _resize(values: Pixels, size: tuple[int, int], how: Image.Resampling) -> Pix
     return np.asarray(Image.fromarray(np.ascontiguousarray(values)).resize((size[1], size[0]), how))
 
 
-def _grey(mask: Mask) -> Pixels:
+def grey(mask: Mask) -> Pixels:
+    """Turn a mask into 0 and 255."""
     return mask.astype(np.uint8) * np.uint8(255)
 
 
@@ -186,7 +186,7 @@ def _overlay(picture: Pixels, share: Pixels) -> Pixels:
     return result
 
 
-def _shade(tile: Pixels, outside: Mask) -> Pixels:
+def shade(tile: Pixels, outside: Mask) -> Pixels:
     """Dim and hatch a tile outside the valid pixels."""
     rows, columns = np.indices(outside.shape)
     result = np.where(outside[:, :, None], np.rint(tile * _DIM), tile).astype(np.uint8)
