@@ -85,6 +85,29 @@ def test_weights_that_are_damaged_or_of_another_model_are_not_used(cli: Cli, blo
     assert not (blobs_run / "evaluation/summary.json").exists()
 
 
+@pytest.mark.skipif(torch.accelerator.is_available(), reason="there is an accelerator here")
+def test_an_accelerator_that_is_not_here_is_told_with_the_fix(cli: Cli, blobs_run: Path) -> None:
+    outcome = cli("segfield", "evaluate", blobs_run, "trainer.accelerator=gpu")
+    assert outcome.code == 2
+    assert re.search(r"No supported gpu backend found.* Use trainer\.accelerator=cpu, or auto\.", outcome.err)
+
+
+def test_an_evaluation_that_is_interrupted_leaves_the_former_one(
+    cli: Cli, blobs_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cli("segfield", "evaluate", blobs_run).code == 0
+    before = {path: path.read_bytes() for path in (blobs_run / "evaluation").rglob("*") if path.is_file()}
+
+    def press_ctrl_c(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("segfield.run.evaluation.Evaluation.add", press_ctrl_c)
+    outcome = cli("segfield", "evaluate", blobs_run, "data.part=val")
+    assert outcome.code == 130
+    assert "interrupted: evaluation/ is as it was" in outcome.err
+    assert {path: path.read_bytes() for path in (blobs_run / "evaluation").rglob("*") if path.is_file()} == before
+
+
 def test_a_file_that_has_changed_since_is_named(cli: Cli, cars: Path, cars_run: Path, tmp_path: Path) -> None:
     changed = Path(shutil.copytree(cars, tmp_path / "cars"))
     first = sorted((changed / "train_masks").iterdir())[0]

@@ -51,7 +51,6 @@ class PixelwiseData(pl.LightningDataModule, ABC):
         sample_fraction: share of the groups without the test part's to use at all.
     """
 
-    suffixes: ClassVar[Sequence[str]] = ()  # of pictures that read_picture() reads beyond those of Pillow: ".mat"
     in_channels: int
     out_channels: int = 1
     classes: Sequence[str] = ("background", "foreground")
@@ -71,6 +70,7 @@ class PixelwiseData(pl.LightningDataModule, ABC):
     predict_part: str | None = field(default=None, init=False)  # None: test where there is one, else val
     # What an audit finds wrong with the files, by kind: missing, orphaned, ... None: the first ends samples().
     findings: dict[str, list[str]] | None = field(default=None, init=False)
+    suffixes: ClassVar[Sequence[str]] = ()  # of pictures that read_picture() reads beyond those of Pillow: ".mat"
     _samples: list[Sample] = field(default_factory=list, init=False)
     _parts: list[str] = field(default_factory=list, init=False)
     _kept: Sequence[tuple[str, str, str]] | None = field(default=None, init=False)

@@ -20,6 +20,7 @@ from segfield.files import clear_temporaries
 from segfield.metrics import cutoff
 from segfield.metrics.counts import count_classes
 from segfield.metrics.multiclass import predicted_class
+from segfield.processes import CODES
 from segfield.run import ranks, trained
 from segfield.run.bar import bar
 from segfield.run.environment import read_environment
@@ -48,6 +49,7 @@ def evaluate(folder: str | Path, part: str | None = None, placement: Sequence[st
         FileNotFoundError: if there is no run, no best.ckpt, no data.
         LockedError: if another process works in the folder.
         ValueError: if the run has not ended, a file of its data has changed, or the split has no such part.
+        SystemExit: 130 or 143 after SIGINT or SIGTERM; nothing but the log is written then.
     """
     folder = Path(folder).absolute()
     config = trained.as_trained(folder, placement)
@@ -57,9 +59,13 @@ def evaluate(folder: str | Path, part: str | None = None, placement: Sequence[st
         clear_temporaries(FOLDER)
         run = trained.restored(config)
         part = _held(run.data, part)
-        with Evaluation(run, part) as evaluation:
-            _score(run, part, evaluation)
-            return evaluation.conclude()
+        try:
+            with Evaluation(run, part) as evaluation:
+                _score(run, part, evaluation)
+                return evaluation.conclude()
+        except (KeyboardInterrupt, SystemExit) as stop:  # Lightning turns Ctrl-C into exit code 1
+            _log.info("interrupted: evaluation/ is as it was")
+            raise SystemExit(stop.code if isinstance(stop, SystemExit) and stop.code in CODES else 130) from stop
 
 
 def _held(data: Any, part: str | None) -> str:

@@ -159,7 +159,10 @@ class Evaluation:
         if region != (height, width):
             working["scored"] = f"the centre {region[0]}x{region[1]}, for which the network has an output"
             own["scored"] = "the pixels whose centre lies in that region"
-        reported = _reported(self._run.checkpoint["epoch"]) if self._part == "val" else None
+        # Where training validated on some of the batches there is nothing to compare with.
+        limit = self._run.config["trainer"].get("limit_val_batches", 1.0)
+        whole_part = self._part == "val" and isinstance(limit, float) and limit == 1.0
+        reported = _reported(self._run.checkpoint["epoch"]) if whole_part else None
         logged = {name: shortest(value) for name, value in self.logged.items()}
         return {
             "images": self._own.images,

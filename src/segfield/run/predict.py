@@ -90,7 +90,10 @@ def predict(
             asked = pictures(words, run.data.suffixes, out)
             if wanted.submission:
                 names([picture.path for picture in asked])
-            return _Prediction(run, out, wanted).run(asked)
+            _log.info("predicting %d images with best.ckpt of epoch %d", len(asked), run.checkpoint["epoch"] + 1)
+            done = _Prediction(run, out, wanted).run(asked)
+            _log.debug("done: %d written, %d of them before, %d failed", *done)  # to log.txt alone
+            return done
 
 
 def _claim(out: Path, folder: Path, run: trained.Trained) -> None:

@@ -98,12 +98,21 @@ def _load_best(task: Any) -> dict[str, Any]:
 
 
 def trainer(config: dict[str, Any], callbacks: Sequence[Any] = ()) -> Any:
-    """Make the Trainer of a run anew, for one device: its precision, its determinism; no loggers, no limits."""
+    """Make the Trainer of a run anew, for one device: its precision, its determinism; no loggers, no limits.
+
+    Raises:
+        ValueError: if the run's accelerator is not here.
+    """
+    from lightning_fabric.utilities.exceptions import MisconfigurationException
+
     from segfield.run.build import build_trainer
 
     given = config["trainer"]
     whole = {name: value for name, value in _WHOLE.items() if name in given}
-    return build_trainer({**config, "logger": None, "trainer": {**given, **whole}}, list(callbacks), None)
+    try:
+        return build_trainer({**config, "logger": None, "trainer": {**given, **whole}}, list(callbacks), None)
+    except MisconfigurationException as error:
+        raise ValueError(f"{error} Use trainer.accelerator=cpu, or auto.") from error
 
 
 def what(config: dict[str, Any]) -> str:
