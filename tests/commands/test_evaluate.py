@@ -138,6 +138,29 @@ def test_a_network_without_a_border_is_scored_in_the_centre(cli: Cli, tmp_path: 
         assert int(row["true"]) == true.sum()
 
 
+def test_images_that_the_run_skips_are_in_no_score_and_named(cli: Cli, cars: Path, tmp_path: Path) -> None:
+    damaged = Path(shutil.copytree(cars, tmp_path / "cars"))
+    words = ("debug=fast", "data=carvana", f"data.root={damaged}", "data.size=[32,48]", "data.on_error=skip")
+    words += ("model.width=4", "data.val_fraction=0.5", "trainer.limit_val_batches=1.0", "threads=1")
+    first = sorted((damaged / "train").iterdir())
+    for path in first[:2]:  # both views of a car
+        path.write_bytes(path.read_bytes()[:500])
+    outcome = cli("train.py", *words, "data.split_seed=1", f"hydra.run.dir={tmp_path / 'run'}")
+    assert outcome.code == 0, outcome.err
+    for part in ("train", "val"):
+        outcome = cli("segfield", "evaluate", tmp_path / "run", f"data.part={part}")
+        assert outcome.code == 0, outcome.err
+        found = summary_of(tmp_path / "run")["parts"][part]
+        if found["skipped"]:
+            assert list(found["skipped"]) == [f"train/{path.name}" for path in first[:2]]
+            assert "2 images cannot be read and are in no score; summary.json names them" in outcome.out
+            assert found["images"] == 2
+        else:
+            assert found["images"] == 4
+    assert summary_of(tmp_path / "run")["parts"]["val"]["training"]["bit_equal"]
+    assert sum(len(part["skipped"]) for part in summary_of(tmp_path / "run")["parts"].values()) == 2
+
+
 def test_only_evaluation_and_the_log_are_written_wherever_the_run_lies(
     cli: Cli, cars_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

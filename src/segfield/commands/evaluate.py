@@ -49,6 +49,8 @@ def _told(found: dict[str, Any]) -> Iterator[str]:
     for name, rule in found["rules"].items():
         yield f"  {name}: {rule}"
     yield f"  size HxW; scored: {working['scored']}; own size: {own['how']}, {own['scored']}"
+    if found["skipped"]:
+        yield f"  {len(found['skipped'])} images cannot be read and are in no score; summary.json names them"
     training = found["training"]
     if training is not None:
         differ = f"not the bits that training reported: {', '.join(training['different'])}"

@@ -24,7 +24,8 @@ from segfield.processes import CODES
 from segfield.run import ranks, trained
 from segfield.run.bar import bar
 from segfield.run.environment import read_environment
-from segfield.run.evaluation import FOLDER, Evaluation, Scored
+from segfield.run.evaluation import Evaluation
+from segfield.run.extremes import FOLDER, Scored
 from segfield.run.interrupt import terminable
 from segfield.run.lock import locked
 from segfield.run.log import logged
@@ -146,11 +147,16 @@ class _Scorer(pl.Callback):
         size = (logits.shape[-2], logits.shape[-1])
         target = centre_crop(batch["target"], size)
         valid = centre_crop(batch["valid"], size)[:, 0] if "valid" in batch else None
-        classes = len(self._data.classes)
+        classes = max(2, self._data.out_channels)
         predicted = (logits[:, 0] > cutoff(task.threshold)).long() if logits.shape[1] == 1 else predicted_class(logits)
         counts = count_classes(predicted, target, valid, classes)
         working = tuple(batch["image"].shape[-2:])
+        skipped = batch.get("skipped", {})
         for place, index in enumerate(batch["index"].tolist()):
+            if batch["id"][place] in skipped:
+                self._evaluation.skip(batch["id"][place], skipped[batch["id"][place]])
+                self._advance(1)
+                continue
             probabilities = task.activation(logits[place : place + 1])[0]
             inside = None if valid is None else valid[place]
             pixels = int(target[place].numel() if inside is None else inside.sum())
@@ -168,7 +174,7 @@ class _Scorer(pl.Callback):
         if "valid" in read:
             inside = inside & torch.from_numpy(read["valid"])[0].to(inside.device)
         counts = count_classes(
-            predicted[None], target[None].to(predicted.device), inside[None], len(self._data.classes)
+            predicted[None], target[None].to(predicted.device), inside[None], max(2, self._data.out_channels)
         )
         return Scored(
             sample=sample,

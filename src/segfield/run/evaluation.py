@@ -5,45 +5,25 @@ summary.json holds every part that was evaluated with the same weights, per_imag
 
 import contextlib
 import csv
-import heapq
 import io
 import json
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, final
+from typing import Any, final
 
-import numpy as np
-from PIL import Image
 from torch import Tensor
 
-from segfield.data.sample import Sample
-from segfield.figures import panel
-from segfield.figures.classes import class_panel, palette
 from segfield.files import whole, write_text
 from segfield.metrics import DICE_UNIT
 from segfield.metrics.counts import image_dice, image_iou
+from segfield.run.extremes import FOLDER, Extremes, Scored
 from segfield.run.scores import INTERVAL, RULES, SEVERAL, Tally, shortest
 from segfield.run.trained import Trained
 
 _log = logging.getLogger(__name__)
-FOLDER = Path("evaluation")
-SUMMARY, IMAGES, GROUPS, PANELS = FOLDER / "summary.json", FOLDER / "per_image.csv", FOLDER / "per_group.csv", "panels"
-_SHOWN = 4  # panels of the worst images, and of the best
-_HEIGHT = 320  # of a panel, pixels
-
-
-class Scored(NamedTuple):
-    """An image at its own size: arrays [H, W], image [C, H, W], counts [3, F]."""
-
-    sample: Sample
-    image: np.ndarray
-    truth: np.ndarray
-    predicted: np.ndarray
-    inside: np.ndarray
-    counts: Tensor
+SUMMARY, IMAGES, GROUPS = FOLDER / "summary.json", FOLDER / "per_image.csv", FOLDER / "per_group.csv"
 
 
 @final
@@ -58,12 +38,12 @@ class Evaluation:
     def __init__(self, run: Trained, part: str) -> None:
         self.logged: dict[str, float] = {}  # what the trainer logs of the part
         self._run, self._part = run, part
-        self._classes = list(run.data.classes)[1:]
+        self._skipped: dict[str, str] = {}
+        self._classes = list(run.data.classes)[1 : max(2, run.data.out_channels)]
         self._working, self._own = Tally(self._classes), Tally(self._classes)
         self._sizes: Counter[tuple[int, int]] = Counter()
         self._resolution: tuple[tuple[int, int], tuple[int, int]] | None = None
-        self._worst: list[tuple[int, str, np.ndarray]] = []
-        self._best: list[tuple[int, str, np.ndarray]] = []
+        self._extremes = Extremes(run.data)
         self._earlier = _earlier(run.checkpoint["sha256"])
         self._stack = contextlib.ExitStack()
 
@@ -99,7 +79,7 @@ class Evaluation:
         seen = bool(scored.inside.any())
         if seen:
             self._own.add(sample.group, scored.counts)
-            self._show(dice, scored)
+            self._extremes.add(dice, scored)
         if working is not None:
             self._working.add(sample.group, working)
         labels = ";".join(f"{name}={value}" for name, value in sample.labels.items())
@@ -109,20 +89,10 @@ class Evaluation:
         place = [sample.id, sample.group, self._part, labels, *scored.truth.shape]
         self._rows.writerow([*place, *shown, *counts, at_working])
 
-    def _show(self, dice: int, scored: Scored) -> None:
-        """Draw the image if it is among the worst or the best so far; ties keep the first by name."""
-        for heap, key in ((self._worst, -dice), (self._best, dice)):
-            if len(heap) == _SHOWN and key <= heap[0][0]:
-                continue
-            drawn = self._draw(scored)
-            (heapq.heappushpop if len(heap) == _SHOWN else heapq.heappush)(heap, (key, scored.sample.id, drawn))
-
-    def _draw(self, scored: Scored) -> np.ndarray:
-        valid, data = None if scored.inside.all() else scored.inside, self._run.data
-        arrays = scored.image.transpose(1, 2, 0), scored.truth, scored.predicted
-        if len(self._classes) == 1:
-            return panel(*arrays, height=_HEIGHT, valid=valid)
-        return class_panel(*arrays, palette(len(data.classes), data.colours), data.classes, _HEIGHT, valid)
+    def skip(self, name: str, reason: str) -> None:
+        """Note that an image is left out: it cannot be read, and the run goes on without such (data.on_error=skip)."""
+        _log.warning("skipped %s: %s", name, reason)
+        self._skipped[name] = reason
 
     def conclude(self) -> dict[str, Any]:
         """Write all files and return what summary.json says of the part.
@@ -137,7 +107,7 @@ class Evaluation:
         self._text.detach()
         self._stack.close()
         self._write_groups(kept)
-        self._write_panels(kept)
+        self._extremes.write(self._part, kept, self._own.images)
         summary = self._summary()
         parts = {**{name: self._earlier[name] for name in kept}, self._part: summary}
         several = len(self._classes) > 1
@@ -167,6 +137,7 @@ class Evaluation:
         return {
             "images": self._own.images,
             "groups": len(list(self._own.groups())),
+            "skipped": self._skipped,
             "working_size": {**working, "scores": self._working.scores()},
             "own_size": {**own, "scores": self._own.scores()},
             "logged": logged,
@@ -183,18 +154,6 @@ class Evaluation:
                 numbers = [images, *scores, f"{mean:.6f}", *counts.T.flatten().tolist()]
                 rows.writerow([name, self._part, *numbers, working.get(name, "")])
             rows.writerows(_rows_of(GROUPS, kept, header))
-
-    def _write_panels(self, kept: list[str]) -> None:
-        folder = FOLDER / PANELS
-        for path in folder.glob("*.png") if folder.is_dir() else ():
-            if path.name.split("_")[0] not in kept:
-                path.unlink()
-        number = max(1, min(_SHOWN, self._own.images // 2))
-        for kind, heap in (("worst", self._worst), ("best", self._best)):
-            for place, (_, name, drawn) in enumerate(sorted(heap, key=lambda one: (-one[0], one[1]))[:number], 1):
-                plain = re.sub(r"[^\w.-]", "_", name)[-80:]
-                with whole(folder / f"{self._part}_{kind}_{place:02}_{plain}.png") as file:
-                    Image.fromarray(drawn).save(file, format="png")
 
 
 def _shown(units: int) -> str:

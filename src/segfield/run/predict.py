@@ -154,7 +154,7 @@ class _Prediction:
                 _log.info("their rows of the submission are made of the masks that stand")
         rows = submission(self._out) if self._wanted.submission else contextlib.nullcontext()
         todo = (picture for picture in asked if picture.name not in before)
-        with rows as table, images.of_any_size(), bar("predict", len(asked)) as advance:
+        with rows as table, bar("predict", len(asked)) as advance:
             place = 0
             for picture, read in ahead(self._read, todo):
                 while asked[place] is not picture:
