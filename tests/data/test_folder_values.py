@@ -114,7 +114,7 @@ def test_values_of_several_classes_are_mapped(root: Path) -> None:
 
 def test_values_that_are_no_classes_are_listed_with_a_setting_that_works(root: Path) -> None:
     write(root / "masks/0.png", np.resize([0, 128, 255], (16, 24)))
-    message = r"0, 128, 255; expected 0 to 2, data\.out_channels=3\. .*'data\.values=\{0: 0, 128: 1, 255: 2\}'\.$"
+    message = r"0, 128, 255; expected 0 to 2, data\.out_channels=3\. .*'data\.values=\{0: 0, 128: 1, 255: 2\}'\."
     with pytest.raises(ValueError, match=message):
         folder(root, **SEVERAL).item(0)
     assert folder(root, values={0: 0, 128: 1, 255: 2}, **SEVERAL).item(0)["target"].max() == 2

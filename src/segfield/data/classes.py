@@ -62,7 +62,7 @@ def check_numbers(name: str, target: np.ndarray, valid: np.ndarray | None, chann
         ValueError: if a pixel that counts is of a class beyond.
     """
     number = max(2, channels)
-    if target.size == 0 or (target.max() < number and target.min() >= 0):
+    if target.size == 0 or (target.max() < number and (target.dtype.kind != "i" or target.min() >= 0)):
         return
     beyond = (target >= number) | (target < 0)
     wrong = target[beyond if valid is None else beyond & valid[0]]

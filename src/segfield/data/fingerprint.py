@@ -55,7 +55,14 @@ def fingerprint(
                 rows.append((id_, f"{key}, row of {id_}", len(value), _digits(hashlib.sha256(value.encode()))))
     if rows:
         return rows
-    return [(id_, f"drawn {id_}", *_drawn(read(index))) for index, (id_, _) in enumerate(samples[:_DRAWN])]
+    for index, (id_, _) in enumerate(samples[:_DRAWN]):
+        try:
+            rows.append((id_, f"drawn {id_}", *_drawn(read(index))))
+        except (ValueError, OSError):
+            if not skip:
+                raise
+            rows.append((id_, f"drawn {id_}", 0, UNREADABLE))
+    return rows
 
 
 def _tried(path: Path, *, skip: bool) -> tuple[int, str]:

@@ -148,7 +148,7 @@ def _listed(folder: Path, without: Path | None) -> dict[Path, Path]:
     readable = suffixes()
     found: dict[Path, Path] = {}
     visited = {folder.resolve()}
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         below = {name: Path(parent, name).resolve() for name in sorted(folders) if name[0] != "."}
         folders[:] = [name for name, place in below.items() if Path(parent, name) != without and place not in visited]
         visited.update(below[name] for name in folders)  # a link may lead back up
@@ -163,6 +163,10 @@ def _listed(folder: Path, without: Path | None) -> dict[Path, Path]:
                     "in two folders."
                 )
     return found
+
+
+def _raise(error: OSError) -> None:
+    raise error  # os.walk would leave out a folder that may not be read
 
 
 def _is_mask(stem: str, before: str, after: str) -> bool:

@@ -86,7 +86,11 @@ class PixelwiseData(Settings, pl.LightningDataModule, ABC):
         """List the samples and split them by group; the second call does nothing."""
         if self._samples:
             return
-        found = sorted(self.samples(), key=lambda sample: sample.id)
+        try:
+            found = sorted(self.samples(), key=lambda sample: sample.id)
+        except PermissionError as error:
+            what = f"{error.filename} may not be read: {error.strerror}. Check its permissions."
+            raise PermissionError(what) from error
         twice = sorted({a.id for a, b in itertools.pairwise(found) if a.id == b.id})
         if twice:
             raise ValueError(f"{len(twice)} sample ids stand twice, the first is {twice[0]!r}: ids must be unique.")
@@ -116,7 +120,7 @@ class PixelwiseData(Settings, pl.LightningDataModule, ABC):
         From here on a file that changes is an error where it is read.
 
         Raises:
-            OSError: if a file cannot be read.
+            OSError: if a file cannot be read; with on_error="skip" it has a row all the same.
         """
         return self._items.fingerprint()
 
@@ -133,10 +137,8 @@ class PixelwiseData(Settings, pl.LightningDataModule, ABC):
             ValueError: if there is no room for it, or a sample cannot be read.
         """
         if self.cache == "masks" and not self.picture_alone:
-            raise ValueError(
-                f"data.cache=masks: {type(self).__name__} reads image and mask together, so nothing would be saved. "
-                "Use data.cache=disk or data.cache=memory."
-            )
+            name = type(self).__name__
+            raise ValueError(f"data.cache=masks: {name} reads image and mask together. Use data.cache=disk or memory.")
         self._items.open_cache()
 
     @final
@@ -157,7 +159,7 @@ class PixelwiseData(Settings, pl.LightningDataModule, ABC):
 
     @property
     def skipped(self) -> list[str]:
-        """The ids of the samples that could not be read, of all batches that came to this process."""
+        """The ids of the samples that could not be read, of the batches that came to this process."""
         return list(self._items.skipped)
 
     @final
