@@ -99,7 +99,7 @@ def test_drawn_data_can_be_held_too(tmp_path: Path, batches: Any, same: Any) -> 
     with pytest.raises(
         ValueError, match=r"data\.cache=masks: Blobs reads image and mask together\. Use data\.cache=disk or"
     ):
-        drawn("masks").decode()
+        drawn("masks")
 
 
 @pytest.mark.parametrize("lost", ["meta.json", "image.bin", "half of target.bin", "meta is no JSON"])

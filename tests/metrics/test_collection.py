@@ -64,6 +64,15 @@ def test_scores_that_are_reset_one_by_one_are_together_again_after_the_next_batc
     assert {name: metric.compute() for name, metric in members.items()} == fresh.compute()
 
 
+def test_an_image_without_a_valid_pixel_does_not_count_in_the_mean_loss() -> None:
+    metric, valid = MeanLoss(), torch.ones(4, 1, 2, 2, dtype=torch.bool)
+    valid[1] = False
+    valid[2, 0, 0] = False
+    metric.update(torch.tensor((1.0 + 0.0 + 2.0 + 3.0) / 4), 4, valid)
+    metric.update(torch.tensor(4.0), 1)
+    assert metric.compute() == (1 + 2 + 3 + 4) / 4
+
+
 @pytest.mark.parametrize("cut", [[7], [1] * 7, [3, 4]])
 def test_mean_loss_is_the_mean_over_images(cut: list[int]) -> None:
     losses, metric = torch.arange(7.0), MeanLoss()

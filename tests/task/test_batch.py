@@ -100,6 +100,12 @@ def test_float_images_are_standardised_as_they_are(task_of: TaskOf) -> None:
     assert torch.equal(result["image"], torch.full((1, 1, 2, 2), 145.0))
 
 
+def test_classes_become_int64_on_the_device_and_densities_stay(task_of: TaskOf) -> None:
+    batch = {"image": torch.zeros(1, 3, 2, 2), "target": torch.tensor([[[0, 1], [2, 255]]], dtype=torch.uint8)}
+    assert torch.equal(task_of().prepare(batch)["target"], torch.tensor([[[0, 1], [2, 255]]]))
+    assert task_of().prepare({**batch, "target": torch.zeros(1, 4, 2, 2)})["target"].dtype == torch.float32
+
+
 def test_preparing_leaves_the_batch_itself_as_it_is(task_of: TaskOf, batch_of: BatchOf) -> None:
     batch = batch_of()
     before = {name: value.clone() if isinstance(value, Tensor) else value for name, value in batch.items()}

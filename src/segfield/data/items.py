@@ -19,6 +19,8 @@ from segfield.data.sample import Sample
 from segfield.data.settings import Settings
 from segfield.data.stamps import Stamps
 
+_HINT = "A new run with data.on_error=skip leaves such samples out, and counts them."
+
 _log = logging.getLogger(__name__)
 
 
@@ -102,8 +104,13 @@ class Items:
             OSError: if it cannot be read.
             ValueError: if it has changed or cannot be used.
         """
-        self._check(index)
-        return self._read(self._samples[index], self._how.size)
+        try:
+            self._check(index)
+            return self._read(self._samples[index], self._how.size)
+        except (ValueError, OSError) as error:
+            if self._how.on_error == "skip":
+                raise
+            raise _told(error) from error
 
     def _arrays(self, index: int) -> Arrays:
         """Give a sample's arrays, from the cache as far as that has them."""
@@ -141,7 +148,7 @@ class Items:
         raise ValueError(f"None of {len(self._samples)} samples can be read, of the first: {why}") from why
 
 
-def _told(error: ValueError | OSError) -> Exception:
+def _told(error: ValueError | OSError) -> ValueError | OSError:
     """Return an error of the same kind that says how to go on without the sample."""
     kind = FileNotFoundError if isinstance(error, FileNotFoundError) else ValueError
-    return kind(f"{error} A new run with data.on_error=skip leaves such samples out, and counts them.")
+    return error if str(error).endswith(_HINT) else kind(f"{error} {_HINT}")

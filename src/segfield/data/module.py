@@ -47,6 +47,9 @@ class PixelwiseData(Settings, pl.LightningDataModule, ABC):
     def __post_init__(self) -> None:
         pl.LightningDataModule.__init__(self)
         super().__post_init__()
+        if self.cache == "masks" and not self.picture_alone:
+            name = type(self).__name__
+            raise ValueError(f"data.cache=masks: {name} reads image and mask together. Use data.cache=disk or memory.")
 
     @abstractmethod
     def samples(self) -> list[Sample]:
@@ -136,9 +139,6 @@ class PixelwiseData(Settings, pl.LightningDataModule, ABC):
         Raises:
             ValueError: if there is no room for it, or a sample cannot be read.
         """
-        if self.cache == "masks" and not self.picture_alone:
-            name = type(self).__name__
-            raise ValueError(f"data.cache=masks: {name} reads image and mask together. Use data.cache=disk or memory.")
         self._items.open_cache()
 
     @final
