@@ -42,7 +42,7 @@ def image_dice(counts: Tensor) -> Tensor:
         [N] int64.
     """
     hits, predicted, true = counts
-    return _mean(dice_units(hits, predicted + true), predicted + true)
+    return mean_over_classes(dice_units(hits, predicted + true), predicted + true)
 
 
 def image_iou(counts: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ def image_iou(counts: Tensor) -> Tensor:
     hits, predicted, true = counts
     union = predicted + true - hits
     # 2 |P and T| / 2 |P or T|
-    return _mean(dice_units(hits, 2 * union), union)
+    return mean_over_classes(dice_units(hits, 2 * union), union)
 
 
 def class_dice(counts: Tensor) -> tuple[Tensor, Tensor]:
@@ -70,7 +70,7 @@ def group_dice(counts: Tensor) -> Tensor:
     Each class's value is rounded to float32, as DiceGroup does.
     """
     hits, predicted, true = counts
-    return _mean((ratio(2 * hits, predicted + true) * DICE_UNIT).long(), predicted + true, rounded=False)
+    return mean_over_classes((ratio(2 * hits, predicted + true) * DICE_UNIT).long(), predicted + true, rounded=False)
 
 
 def set_scores(counts: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,13 +89,18 @@ def mean_of_units(units: Tensor) -> Tensor:
 
 
 def mean_of_classes(values: Tensor, counts: Tensor) -> Tensor:
-    """Return the mean of a set's scores, [F] float32, over the classes that its truth or prediction has; none: 1."""
+    """Return the mean of a set's scores, [F] float32, over the classes that its truth or prediction has; none: 1.
+
+    Args:
+        values: [F].
+        counts: [3, F].
+    """
     has = (counts[1] + counts[2] > 0).float()
     return torch.where(has.sum() == 0, 1.0, (values * has).sum() / has.sum().clamp(min=1))
 
 
-def _mean(units: Tensor, pixels: Tensor, *, rounded: bool = True) -> Tensor:
-    """Return the mean over the classes that have pixels, [N, F] -> [N]; 1 where none has."""
+def mean_over_classes(units: Tensor, pixels: Tensor, *, rounded: bool = True) -> Tensor:
+    """Return the mean over the classes that have pixels, [N, F] -> [N]; 1 where none has. In units of 2**-32."""
     present = pixels > 0
     number = present.sum(-1)
     total = (units * present).sum(-1) + (number // 2 if rounded else 0)
