@@ -9,6 +9,8 @@ VERBS = {
     "runs": "a table of runs, or what differs between two",
     "reproduce": "run a run again and give a verdict: bit-equal, within tolerance, differs",
     "save": "keep a finished run without its weights, for a repository",
+    "evaluate": "score a run again: per image, per group, at the images' own size",
+    "predict": "masks for new images, and a submission",
     "prepare": "make or fetch data: prepare demo carvana <folder>",
 }
 

@@ -5,6 +5,7 @@ extensions alike, so `centre_crop(mirror_extend(x, larger), size of x)` is x. to
 """
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -48,6 +49,38 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
     """Mirror [..., H, W] outwards to the next sides divisible by `multiple`; centre_crop takes the border off again."""
     height, width = x.shape[-2:]
     return mirror_extend(x, (height + -height % multiple, width + -width % multiple))
+
+
+def to_own_size(values: Tensor, working: tuple[int, int], own: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Bring values from the working size to that of the image itself: bilinear, antialiased where it shrinks.
+
+    Args:
+        values: [K, h, w] float, the centre of an image at the working size.
+        working: (H, W) of that image, at least (h, w).
+        own: (rows, columns) of the image itself.
+
+    Returns:
+        [K, rows, columns]; and which of its pixels have their centre in the region of the values, [rows, columns] bool.
+        Outside it the nearest value is repeated.
+    """
+    height, width = values.shape[-2:]
+    top, left = (working[0] - height) // 2, (working[1] - width) // 2
+    border = (left, working[1] - width - left, top, working[0] - height - top)
+    whole = F.pad(values[None], border, mode="replicate") if any(border) else values[None]
+    if working != own:
+        shrinks = own[0] < working[0] or own[1] < working[1]
+        whole = F.interpolate(whole, own, mode="bilinear", align_corners=False, antialias=shrinks)
+    rows, columns = (
+        _within(*sides, device=values.device)
+        for sides in ((top, height, working[0], own[0]), (left, width, working[1], own[1]))
+    )
+    return whole[0], rows[:, None] & columns
+
+
+def _within(first: int, inner: int, outer: int, own: int, device: torch.device) -> Tensor:
+    """Tell which of `own` pixels lie, scaled to `outer` pixels, in `inner` ones from `first` on: [own] bool."""
+    twice = (2 * torch.arange(own, device=device) + 1) * outer  # of the centre, in whole numbers
+    return (twice >= 2 * own * first) & (twice < 2 * own * (first + inner))
 
 
 def valid_output_side(side: int, depth: int) -> int:

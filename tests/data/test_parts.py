@@ -77,35 +77,20 @@ def test_the_test_loader_serves_every_sample_of_its_part_once_in_order() -> None
     assert ids(data.test_dataloader()) == of("test", data)
 
 
-@pytest.mark.parametrize("loader", ["test_dataloader", "predict_dataloader"])
-def test_a_sample_is_tested_and_predicted_by_itself_whatever_the_batch_size(loader: str) -> None:
+def test_a_sample_is_tested_by_itself_whatever_the_batch_size() -> None:
     for batch_size in (1, 4):
         data = cars(test_fraction=0.2, batch_size=batch_size)
-        assert [len(batch["id"]) for batch in getattr(data, loader)()] == [1] * 10
+        assert [len(batch["id"]) for batch in data.test_dataloader()] == [1] * 10
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
-@pytest.mark.parametrize("loader", ["test_dataloader", "predict_dataloader"])
-def test_ranks_share_out_a_part_without_repeating_a_sample(world: int, loader: str) -> None:
+def test_ranks_share_out_a_part_without_repeating_a_sample(world: int) -> None:
     data, found = cars(test_fraction=0.2), list[str]()
     for rank in range(world):
         data.trainer = SimpleNamespace(accumulate_grad_batches=1, global_rank=rank, world_size=world)  # type: ignore[assignment]
-        found += ids(getattr(data, loader)())
+        found += ids(data.test_dataloader())
     assert sorted(found) == of("test", data)
     assert len(found) == 10
-
-
-def test_what_is_predicted_is_the_test_part_where_there_is_one_and_else_the_validation_part() -> None:
-    held, without = cars(test_fraction=0.2), cars()
-    assert ids(held.predict_dataloader()) == of("test", held)
-    assert ids(without.predict_dataloader()) == of("val", without)
-
-
-@pytest.mark.parametrize("part", ["train", "val", "test"])
-def test_any_part_can_be_predicted_every_sample_once_in_order(part: str) -> None:
-    data = cars(test_fraction=0.2)
-    data.predict_part = part
-    assert ids(data.predict_dataloader()) == of(part, data)
 
 
 def test_a_part_that_the_split_has_not_is_named_with_those_it_has() -> None:
@@ -113,9 +98,6 @@ def test_a_part_that_the_split_has_not_is_named_with_those_it_has() -> None:
     message = r"no part 'test', it has train, val\. Use one of these; a new run with data\.test_fraction=0\.2 has"
     with pytest.raises(ValueError, match=message):
         data.test_dataloader()
-    data.predict_part = "trian"
-    with pytest.raises(ValueError, match="no part 'trian', it has train, val"):
-        data.predict_dataloader()
 
 
 def test_a_frozen_split_keeps_its_test_part_whatever_the_fraction_says() -> None:
@@ -125,8 +107,3 @@ def test_a_frozen_split_keeps_its_test_part_whatever_the_fraction_says() -> None
     data.setup()
     assert data.split_table() == table
     assert ids(data.test_dataloader()) == of("test", data) != []
-
-
-def test_what_is_predicted_is_no_argument_of_the_configuration() -> None:
-    with pytest.raises(TypeError, match="predict_part"):
-        Cars(predict_part="val")  # type: ignore[call-arg]

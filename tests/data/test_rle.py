@@ -20,6 +20,50 @@ def test_decode_gives_back_what_encode_wrote_for_any_mask(shape: tuple[int, int]
         assert np.array_equal(drawn, mask)
 
 
+def slowly(mask: np.ndarray) -> str:
+    """Encode pixel by pixel, as the challenge describes it."""
+    numbers: list[int] = []
+    before = False
+    for place, value in enumerate(mask.ravel().tolist(), start=1):
+        if value and not before:
+            numbers += [place, 0]
+        if value:
+            numbers[-1] += 1
+        before = bool(value)
+    return " ".join(map(str, numbers))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_encode_writes_what_a_slow_reference_writes(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for pixels in range(70):  # every place within the words that encode() looks at, and every place of the last pixel
+        length = int(rng.integers(1, 12))
+        mask = np.repeat(rng.integers(0, 2, pixels // length + 1), length)[:pixels].reshape(1, pixels)
+        assert encode(mask) == slowly(mask)
+    for _ in range(20):
+        shape = rng.integers(1, 40, 2)
+        mask = (rng.random(shape) < rng.random()) * rng.integers(1, 256, shape)  # any value but 0 is foreground
+        assert encode(mask.astype(np.uint8)) == slowly(mask)
+        assert np.array_equal(decode(slowly(mask), shape.tolist()), mask > 0)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (1, 8), (1, 9), (3, 5), (8, 8), (13, 31)])
+def test_all_empty_all_full_and_every_single_pixel_are_as_the_slow_reference_has_them(shape: tuple[int, int]) -> None:
+    assert encode(np.zeros(shape)) == slowly(np.zeros(shape)) == ""
+    assert encode(np.ones(shape)) == slowly(np.ones(shape)) == f"1 {shape[0] * shape[1]}"
+    for pixel in range(shape[0] * shape[1]):
+        mask = np.zeros(shape)
+        mask.ravel()[pixel] = 1
+        assert encode(mask) == slowly(mask) == f"{pixel + 1} 1"
+        assert encode(1 - mask) == slowly(1 - mask)
+
+
+def test_a_mask_whose_rows_are_no_neighbours_in_memory_is_encoded_row_by_row() -> None:
+    mask = np.random.default_rng(0).integers(0, 2, (9, 14))
+    assert encode(mask.T) == slowly(np.ascontiguousarray(mask.T))
+    assert encode(mask[::2, ::-1]) == slowly(mask[::2, ::-1].copy())
+
+
 def test_runs_count_from_one_and_go_along_rows() -> None:
     mask = np.array([[0, 1, 1], [1, 0, 0], [0, 0, 1]])
     assert encode(mask) == "2 3 9 1"

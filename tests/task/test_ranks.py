@@ -1,4 +1,4 @@
-"""One, two and three real processes train, validate, test and predict the same: no sample is repeated or left out."""
+"""One, two and three real processes train, validate and test the same: no sample is repeated or left out."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -10,14 +10,11 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from PIL import Image
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.strategies import DDPStrategy
 
 from segfield.augment import Augmentation
-from segfield.callbacks import predictions
 from segfield.callbacks.last_checkpoint import LastCheckpoint
-from segfield.callbacks.predictions import PredictionWriter
 from segfield.data.module import PixelwiseData
 from segfield.data.sample import Sample
 from segfield.metrics import BinaryScores, Dice, DiceSet, IoU, PixelAccuracy
@@ -34,8 +31,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:You have overridden `on_after_batch_transfer`"),
     # Lightning 2.6.6 with torch 2.15, in every transfer of a batch.
     pytest.mark.filterwarnings("ignore:.*isinstance\\(treespec, LeafSpec\\)"),
-    # Ours gives every sample once.
-    pytest.mark.filterwarnings("ignore:You are using a custom batch sampler `EpochBatches` for prediction"),
     # A guess: the sampler starts at the checkpoint's position.
     pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch"),
 ]
@@ -180,54 +175,6 @@ def test_an_epoch_that_other_numbers_of_processes_continue_gives_the_same_scores
             assert torch.load("last.ckpt", weights_only=True)["position"] == {"epoch": 0, "batches": saved}
     for found in done:
         same_scores(found, alone, "train")
-
-
-def test_every_sample_is_predicted_once_and_by_the_same_bytes(
-    task: Callable[[], PixelwiseTask],
-    trainer: Callable[..., pl.Trainer],
-    ranks: Ranks,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    written: list[str] = []
-    whole = predictions.whole
-    monkeypatch.setattr(predictions, "whole", lambda path: (written.append(str(path)), whole(path))[1])
-
-    def work(world: int) -> list[str]:
-        writer = PredictionWriter(f"masks{world}", f"probabilities{world}")
-        trainer(world, writer).predict(task(), datamodule=patients(), return_predictions=False)
-        return written
-
-    expected = [id_ for id_, _, part in TABLE if part == "test"]
-    files: dict[int, dict[str, bytes]] = {}
-    for world in WORLDS:
-        found = ranks(world, functools.partial(work, world))
-        assert all(found)
-        names = [path for mine in found for path in mine]
-        assert sorted(names) == sorted(
-            f"{kind}{world}/{id_}.png" for kind in ("masks", "probabilities") for id_ in expected
-        )
-        files[world] = {name.replace(str(world), "", 1): Path(name).read_bytes() for name in names}
-    assert files[1] == files[2] == files[3]
-
-
-def test_the_scores_are_those_of_the_masks_that_are_written(
-    task: Callable[[], PixelwiseTask], trainer: Callable[..., pl.Trainer], ranks: Ranks
-) -> None:
-    def work() -> dict[str, float]:
-        trainer(3, PredictionWriter()).predict(task(), datamodule=patients(), return_predictions=False)
-        (scores,) = trainer(3).test(task(), datamodule=patients(), verbose=False)
-        return dict(scores)
-
-    scores, *_ = ranks(3, work)
-    data, again = patients(), {"dice": Dice(), "dice_group": DiceGroup(), "accuracy": PixelAccuracy()}
-    data.setup()
-    for item in map(data.item, data.indices("test")):
-        with Image.open(f"predictions/{item['id']}.png") as file:
-            mask = torch.from_numpy(np.array(file))
-        for score in again.values():
-            score.update(mask[None, None].float() - 127, item["target"][None], None, [item["group"]])
-    for name, score in again.items():
-        assert float(score.compute()) == scores[f"test/{name}"]
 
 
 def test_fewer_samples_than_processes_are_refused_by_every_one(

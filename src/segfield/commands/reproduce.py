@@ -1,7 +1,6 @@
 """`segfield reproduce <run> [key=value ...]`: run it again in a new folder, and give a verdict on the two."""
 
 import argparse
-import copy
 import json
 import sys
 from collections.abc import Sequence
@@ -14,10 +13,11 @@ import yaml
 from segfield.files import write_text
 from segfield.run import placement
 from segfield.run.data import SPLITS
+from segfield.run.environment import as_executed
 from segfield.run.execute import attempt
 from segfield.run.freeze import CONFIG, freeze, load
 from segfield.run.status import shown
-from segfield.run.verdict import BIT_EQUAL, DIFFERS, TOLERANCE, WITHIN, Evidence, NotComparableError, compare, evidence
+from segfield.run.verdict import BIT_EQUAL, DIFFERS, TOLERANCE, WITHIN, NotComparableError, compare, evidence
 
 NAME = "verdict.json"
 
@@ -53,7 +53,7 @@ def _reproduce(parent: Path, changes: Sequence[str], tolerance: float, into: Pat
     config = load(parent)
     _ended(parent)
     before = evidence(parent)
-    new = placement.change(_as_executed(config, before), changes)
+    new = placement.change(as_executed(config, before.executions), changes)
     changed = placement.difference(config, new)
     folder = _new_folder(new) if into is None else into.absolute()
     if folder.resolve().is_relative_to(parent.resolve()):
@@ -97,23 +97,6 @@ def _ended(parent: Path) -> None:
     if state != "finished":
         first = "Wait for its end" if state == "running" else f"Finish it first: python -m segfield execute {parent}"
         raise NotComparableError(f"{parent} is {state}, it has no end to compare with. {first}.")
-
-
-def _as_executed(config: dict[str, Any], before: Evidence) -> dict[str, Any]:
-    """Return the config with the parent's last placement, its threads above all: a saved experiment holds none.
-
-    Data that was looked for in its default place is looked for there again, wherever that is now.
-    """
-    config = copy.deepcopy(config)
-    last = before.executions[-1] if before.executions else {}
-    for key, value in (last.get("placement") or {}).items():
-        group, _, name = key.rpartition(".")
-        node = config.get(group) if group else config
-        if key not in placement.KEYS or not isinstance(node, dict) or name not in node:
-            continue
-        if key not in placement.FOLDERS or node[name] is not None:
-            node[name] = value
-    return placement.placed(config)
 
 
 def _new_folder(config: dict[str, Any]) -> Path:

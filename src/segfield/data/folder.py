@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import ClassVar, final
 
 import numpy as np
-from PIL import Image
 
-from segfield.data.images import check_same_size, nearest, read_image, read_mask
+from segfield.data.images import check_same_size, nearest, read_image, read_mask, suffixes
 from segfield.data.module import PixelwiseData
 from segfield.data.sample import Sample
 
@@ -146,8 +145,7 @@ def _listed(folder: Path, without: Path | None) -> dict[Path, Path]:
     Raises:
         ValueError: if two files differ in their extension only.
     """
-    Image.init()
-    readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    readable = suffixes()
     found: dict[Path, Path] = {}
     visited = {folder.resolve()}
     for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):

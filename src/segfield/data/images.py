@@ -104,6 +104,12 @@ def resized(image: np.ndarray, size: Sequence[int] | None) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(channel).resize(side, Image.Resampling.BICUBIC)) for channel in image])
 
 
+def suffixes() -> set[str]:
+    """Return the endings of file names that Pillow reads, in lower case: ".png", ".tif", ..."""
+    Image.init()
+    return {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+
+
 def file_size(path: str | Path) -> tuple[int, int]:
     """Return (H, W) of a file from its header, as stored.
 

@@ -35,9 +35,9 @@ class PixelwiseData(Settings, pl.LightningDataModule, ABC):
 
     # Whether the image of read() is read_picture() of the attribute "image", so that a cache of masks is of use.
     picture_alone: ClassVar[bool] = False
-    predict_part: str | None = field(default=None, init=False)  # None: test where there is one, else val
     # What an audit finds wrong with the files, by kind: missing, orphaned, ... None: the first ends samples().
     findings: dict[str, list[str]] | None = field(default=None, init=False)
+    suffixes: ClassVar[Sequence[str]] = ()  # of pictures that read_picture() reads beyond those of Pillow: ".mat"
     _samples: list[Sample] = field(default_factory=list, init=False)
     _parts: list[str] = field(default_factory=list, init=False)
     _items: Items = field(init=False)
@@ -173,6 +173,11 @@ class PixelwiseData(Settings, pl.LightningDataModule, ABC):
         return [index for index, name in enumerate(self._parts) if name == part]
 
     @final
+    def sample(self, index: int) -> Sample:
+        """Return a sample in use; read(sample, None) gives it at its own size."""
+        return self._samples[index]
+
+    @final
     def item(self, index: int) -> dict[str, Any]:
         """Read a sample as tensors, checked against the numbers of the configuration.
 
@@ -217,11 +222,6 @@ class PixelwiseData(Settings, pl.LightningDataModule, ABC):
         Each is a batch of its own: in a larger one the last bits of its logits depend on how many others there are.
         """
         return self._every_sample("test", 1)
-
-    @final
-    def predict_dataloader(self) -> "DataLoader[dict[str, Any]]":
-        """Return `predict_part` as test_dataloader() does."""
-        return self._every_sample(self.predict_part or ("test" if self.indices("test") else "val"), 1)
 
     def _every_sample(self, part: str, batch_size: int) -> "DataLoader[dict[str, Any]]":
         if not self.indices(part):

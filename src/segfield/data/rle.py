@@ -20,11 +20,16 @@ def encode(mask: np.ndarray) -> str:
     Args:
         mask: [H, W]; what is not 0 is foreground.
     """
-    inside = np.zeros(mask.size + 2, dtype=np.bool_)
-    inside[1:-1] = mask.ravel()
-    edges = np.flatnonzero(inside[1:] != inside[:-1])
-    starts, ends = edges[::2], edges[1::2]
-    return " ".join(map(str, np.stack([starts + 1, ends - starts], axis=1).ravel().tolist()))
+    # A border of background before the first pixel and after the last one, to a whole number of words of 8 changes.
+    inside = np.zeros(-(-(mask.size + 1) // 8) * 8 + 1, dtype=np.bool_)
+    np.not_equal(mask.ravel(), 0, out=inside[1 : mask.size + 1])
+    changes = inside[1:] != inside[:-1]
+    words = np.flatnonzero(changes.view(np.uint64) != 0)  # few: the rest need not be looked at one by one
+    word, place = np.nonzero(changes.reshape(-1, 8)[words])
+    runs = words[word] * 8 + place  # start, end, start, end, ...
+    runs[1::2] -= runs[::2]
+    runs[::2] += 1
+    return str(runs.tolist())[1:-1].replace(",", "")  # faster than join
 
 
 def decode(rle: str, shape: Sequence[int]) -> np.ndarray:

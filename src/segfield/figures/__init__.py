@@ -74,6 +74,37 @@ def panel(
     return np.concatenate([tiles[0], gap, tiles[1], gap, tiles[2]], axis=1)
 
 
+def overlay(image: npt.ArrayLike, prediction: npt.ArrayLike, colours: Pixels | None = None) -> Pixels:
+    """Draw a prediction on its image, at the size of both.
+
+    Args:
+        image: [H, W] or [H, W, C], as panel() takes it.
+        prediction: [H, W], bool or class numbers; what is not 0 is tinted and outlined.
+        colours: [K, 3] of the classes, see classes.palette(); None: yellow.
+
+    Returns:
+        [H, W, 3].
+
+    Raises:
+        ValueError: if the shapes do not fit one another, or the prediction holds floats.
+    """
+    picture = to_rgb(image)
+    foreground = to_mask("prediction", prediction, picture.shape[:2])
+    if colours is None:
+        return _overlay(picture, grey(foreground))
+    tint = colours[np.asarray(prediction)]
+    drawn = np.where(foreground[:, :, None], np.rint(picture * (1 - _TINT) + tint * _TINT), picture)
+    return np.where((foreground & _is_edge(np.asarray(prediction)))[:, :, None], tint, drawn).astype(np.uint8)
+
+
+def _is_edge(labels: npt.NDArray[Any]) -> Mask:
+    """Tell which pixels have a neighbour of another class; the frame is none."""
+    padded = np.pad(labels, 1, mode="edge")
+    neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    edge: Mask = np.logical_or.reduce([one != labels for one in neighbours])
+    return edge
+
+
 def to_rgb(image: npt.ArrayLike) -> Pixels:
     """Turn any image into [H, W, 3] uint8."""
     values: npt.NDArray[Any] = np.asarray(image)

@@ -42,7 +42,7 @@ class BinaryMetric(Metric):
                 f"A threshold is a probability above 0 and below 1; got {threshold}. Use task.threshold=0.5."
             )
         self.threshold = threshold
-        self.cutoff = math.log(threshold) - math.log1p(-threshold)
+        self.cutoff = cutoff(threshold)
 
     @final
     def update(self, logits: Tensor, target: Tensor, valid: Tensor | None, group: list[str]) -> None:
@@ -99,10 +99,8 @@ class _BinaryScore(BinaryMetric):
 
     @final
     def _add(self, hits: Tensor, predicted: Tensor, true: Tensor, pixels: Tensor, group: list[str]) -> None:
-        total, seen = predicted + true, pixels > 0
-        # In whole numbers: sums of floats would depend on the order, and MPS has no float64.
-        dice = torch.div(2 * DICE_UNIT * hits + total // 2, total.clamp(min=1), rounding_mode="floor")
-        dice = torch.where(total == 0, DICE_UNIT, dice) * seen
+        seen = pixels > 0
+        dice = dice_units(hits, predicted + true) * seen
         self.counts += torch.stack((dice, seen.long(), hits, predicted, true, pixels)).sum(1)
 
     @abstractmethod
@@ -217,6 +215,20 @@ def _count(*masks: Tensor) -> Iterable[Tensor]:
     """Count the pixels of each image in some masks, [N, H, W] bool each: [N] int64 each."""
     # On a CPU a sum of bool in int32 takes a tenth of the time of one in int64; an image is far below 2**31 pixels.
     return torch.stack(masks).sum((2, 3), dtype=torch.int32).long()
+
+
+def cutoff(threshold: float) -> float:
+    """Return the logit of a probability."""
+    return math.log(threshold) - math.log1p(-threshold)
+
+
+def dice_units(hits: Tensor, total: Tensor) -> Tensor:
+    """Return 2 hits / total of images in units of 2**-32, rounded; 1 where an image has none of either.
+
+    In whole numbers: sums of floats would depend on the order, and MPS has no float64.
+    """
+    dice = torch.div(2 * DICE_UNIT * hits + total // 2, total.clamp(min=1), rounding_mode="floor")
+    return torch.where(total == 0, DICE_UNIT, dice)
 
 
 def ratio(part: Tensor, whole: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 
-from segfield.metrics import DICE_UNIT, ratio
+from segfield.metrics import DICE_UNIT, dice_units, ratio
+from segfield.metrics.counts import mean_of_classes, mean_over_classes
 
 _NO_CLASS = 255  # of pixels outside `valid`
 
@@ -120,9 +121,9 @@ class _MulticlassScore(MulticlassMetric):
     @final
     def _add(self, hits: Tensor, predicted: Tensor, true: Tensor, group: list[str]) -> None:
         total = predicted + true
-        dice = torch.div(2 * DICE_UNIT * hits + total // 2, total.clamp(min=1), rounding_mode="floor")
         has = (total > 0).long()
-        mean, images = _mean_of_image(dice[:, 1:], has[:, 1:]), (true.sum(1) > 0).long()
+        dice, images = dice_units(hits, total) * has, (true.sum(1) > 0).long()
+        mean = mean_over_classes(dice[:, 1:], total[:, 1:])
         dice = torch.cat(((mean * images)[:, None], dice[:, 1:]), 1)
         has = torch.cat((images[:, None], has[:, 1:]), 1)
         self.counts += torch.stack((dice, has, hits, predicted, true)).sum(1)
@@ -135,13 +136,6 @@ class _MulticlassScore(MulticlassMetric):
     @abstractmethod
     def compute(self) -> Tensor:
         """Give the score of everything added so far, a float32 scalar."""
-
-
-def _mean_of_image(dice: Tensor, has: Tensor) -> Tensor:
-    """Average over the classes that each image has, [N, K - 1] -> [N]; in whole numbers, see _BinaryScore."""
-    number = has.sum(1)
-    mean = torch.div((dice * has).sum(1) + number // 2, number.clamp(min=1), rounding_mode="floor")
-    return torch.where(number == 0, DICE_UNIT, mean)
 
 
 @final
@@ -164,7 +158,7 @@ class MulticlassDiceSet(_MulticlassScore):
     def compute(self) -> Tensor:
         """Give the mean over the classes, a float32 scalar."""
         _, _, hits, predicted, true = self.counts
-        return _mean_of_classes(ratio(2 * hits, predicted + true), self.counts)
+        return mean_of_classes(ratio(2 * hits, predicted + true)[1:], self.counts[2:, 1:])
 
 
 @final
@@ -173,7 +167,7 @@ class MulticlassIoU(_MulticlassScore):
 
     def compute(self) -> Tensor:
         """Give the mean over the classes, a float32 scalar."""
-        return _mean_of_classes(self._iou(), self.counts)
+        return mean_of_classes(self._iou()[1:], self.counts[2:, 1:])
 
 
 @final
@@ -212,11 +206,6 @@ class ClassIoU(_ClassScore):
     def compute(self) -> Tensor:
         """Give the intersection over union of the set, a float32 scalar."""
         return self._iou()[self.number]
-
-
-def _mean_of_classes(values: Tensor, counts: Tensor) -> Tensor:
-    has = (counts[3, 1:] + counts[4, 1:] > 0).float()
-    return torch.where(has.sum() == 0, 1.0, (values[1:] * has).sum() / has.sum().clamp(min=1))
 
 
 @final

@@ -133,12 +133,12 @@ def _examined(path: Path, task: PixelwiseTask) -> Start:
     Raises:
         ValueError: why it cannot be used.
     """
-    content = _read(path)
+    content = read_checkpoint(path)
     if not isinstance(content, dict):
         raise ValueError(f"no checkpoint of a run: it holds a {type(content).__name__}")
     wrong = [name for name, kind in _PARTS.items() if not isinstance(content.get(name), kind)]
     if isinstance(content.get("state_dict"), dict):
-        _compare_weights(content["state_dict"], task)
+        compare_weights(content["state_dict"], task)
         if wrong and path.name == "best.ckpt":  # ModelCheckpoint(save_weights_only=True)
             raise _NoStartError(f"it holds weights, but no {', '.join(wrong)}")
     if not wrong and "fit_loop" not in content["loops"]:
@@ -155,7 +155,13 @@ def _examined(path: Path, task: PixelwiseTask) -> Start:
     return Start(path, step, epoch, batches)
 
 
-def _read(path: Path) -> Any:
+def read_checkpoint(path: Path) -> Any:
+    """Return what a checkpoint holds, without running anything in it.
+
+    Raises:
+        ValueError: why it cannot be used.
+        PermissionError: if it may not be read.
+    """
     try:
         with zipfile.ZipFile(path) as file:
             flipped = file.testzip()
@@ -177,7 +183,7 @@ def _read(path: Path) -> Any:
     return content
 
 
-def _compare_weights(weights: dict[str, Any], task: PixelwiseTask) -> None:
+def compare_weights(weights: dict[str, Any], task: PixelwiseTask) -> None:
     """Raise ValueError where names, shapes or types are not this model's."""
     found = {name: _kind(value) for name, value in weights.items()}
     wanted = {name: _kind(value) for name, value in task.state_dict().items()}

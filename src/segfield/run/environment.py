@@ -1,5 +1,6 @@
 """environment.yaml: where, when and with what a run was executed; one entry per execution."""
 
+import copy
 import hashlib
 import logging
 import os
@@ -7,6 +8,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,7 +18,7 @@ import yaml
 
 import segfield
 from segfield.files import write_text
-from segfield.run.placement import KEYS, PROJECT, leaves
+from segfield.run.placement import FOLDERS, KEYS, PROJECT, leaves, placed
 
 _log = logging.getLogger(__name__)
 NAME = "environment.yaml"
@@ -97,6 +99,23 @@ def own_entries() -> list[dict[str, Any]]:
         Path(NAME).replace(aside)
         _log.warning("%s It is put aside as %s; what it said of earlier executions is lost here", error, aside)
         return []
+
+
+def as_executed(config: dict[str, Any], entries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the config with the last execution's placement, its threads above all: a saved experiment holds none.
+
+    Data that was looked for in its default place is looked for there again, wherever that is now.
+    """
+    config = copy.deepcopy(config)
+    last = entries[-1] if entries else {}
+    for key, value in (last.get("placement") or {}).items():
+        group, _, name = key.rpartition(".")
+        node = config.get(group) if group else config
+        if key not in KEYS or not isinstance(node, dict) or name not in node:
+            continue
+        if key not in FOLDERS or node[name] is not None:
+            node[name] = value
+    return placed(config)
 
 
 def _code() -> str:

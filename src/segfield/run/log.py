@@ -12,7 +12,6 @@ _SILENCED = (
     ".*You have overridden `on_after_batch_transfer` in `LightningModule`.*",  # on purpose, see task.py
     ".*Checkpoint directory .* exists and is not empty.*",  # a run that goes on in its own folder
     ".*your dataloader is not resumable.*",  # the batch sampler starts at the checkpoint's position
-    ".*custom batch sampler `EpochBatches` for prediction.*",  # it gives every sample, and each once
     ".*smaller than the logging interval.*",  # an epoch's scores are logged whatever the interval
     ".*isinstance\\(treespec, LeafSpec\\).*",  # Lightning 2.6.6 with torch 2.15, in every batch transfer
 )
