@@ -120,3 +120,17 @@ def test_colours_of_an_image_outside_0_to_1_are_refused(value: float) -> None:
 def test_settings_that_make_no_sense_are_refused(make: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         make()
+
+
+class Inverted(Colour):
+    stream = 1000
+
+    def __init__(self, probability: float) -> None:
+        super().__init__(probability, [(1.0, 1.0)])
+
+    def change(self, image: Tensor, amounts: Tensor) -> Tensor:
+        return amounts[:, :, None, None] - image
+
+
+def test_class_of_your_own_is_a_change_like_the_others() -> None:
+    assert torch.equal(changed(Inverted(1.0), RAMP), 1 - RAMP)

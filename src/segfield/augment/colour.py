@@ -29,7 +29,7 @@ _AGAIN = 2**32  # from a kind's stream to that of its next use in one augmentati
 class Colour(ABC):
     """Abstract change of an image by amounts that are drawn per sample, each uniform in its range.
 
-    A class of your own sets `stream` to a number from 1000 on, and gives the ranges of its amounts.
+    A class of your own, allowed by SEGFIELD_ALLOW, sets `stream` to a number from 1000 on, and gives its ranges.
     """
 
     stream: ClassVar[int]
