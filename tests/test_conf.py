@@ -57,7 +57,7 @@ def test_a_config_targets_the_one_class_of_the_module_of_its_name(group: str) ->
         if "_target_" in content:
             assert content["_target_"].startswith(f"segfield.{package}.{file.stem}.")
         else:
-            variant_of = content["defaults"][0]
+            variant_of = content["defaults"][0].partition("@")[0]
             assert file.stem.startswith(f"{variant_of}_"), f"{file} is a variant of {variant_of} by another name"
 
 
@@ -89,6 +89,23 @@ def test_scores_chosen_on_the_command_line_win_over_those_of_the_task(words: lis
     assert "dice_group" not in composed(*words)["metrics"]["metrics"]
 
 
+def test_data_with_several_classes_choose_their_task_which_names_them() -> None:
+    config = composed("data=blobs_shapes", "metrics=multiclass_group")
+    assert config["loss"]["_target_"] == "segfield.losses.CEDice"
+    assert config["task"]["activation"] == {"_target_": "torch.nn.Softmax", "dim": 1}
+    names = ["background", "ellipse", "polygon"]
+    assert config["metrics"]["classes"] == config["metrics"]["metrics"]["dice_group"]["classes"] == names
+    assert config["model"]["out_channels"] == config["data"]["out_channels"] == 3
+    assert {**composed()["data"], **config["data"]} == config["data"]
+    assert composed("data=blobs_shapes", "task=binary")["loss"]["_target_"] == "segfield.losses.BCEDice"
+
+
+@pytest.mark.parametrize("data", DATA)
+def test_every_data_names_as_many_classes_as_its_network_tells_apart(data: str) -> None:
+    content = composed(f"data={data}")["data"]
+    assert len(content["classes"]) == max(2, content["out_channels"])
+
+
 @pytest.mark.parametrize("data", DATA)
 def test_no_data_holds_samples_out_by_default(data: str) -> None:
     assert composed(f"data={data}")["data"]["test_fraction"] == 0
@@ -102,14 +119,15 @@ def test_data_locations_of_conf_are_null() -> None:
         assert not any(typed.values()), file
 
 
-def test_interpolations_are_numbers_or_words_never_nodes() -> None:
+def test_interpolations_are_numbers_words_or_lists_of_them_never_nodes() -> None:
     for file in FILES:
         for key, value in leaves(yaml.safe_load(file.read_text()) or {}):
             if isinstance(value, str) and "${" in value and "hydra" not in value:
                 config = composed(f"model={MODELS[0]}")
                 name = value.strip("${}")
                 found = OmegaConf.select(OmegaConf.create(config), name)
-                assert not OmegaConf.is_config(found), f"{file}: {key}"
+                several = list(found) if OmegaConf.is_list(found) else [found]
+                assert not any(OmegaConf.is_config(one) for one in several), f"{file}: {key}"
 
 
 @pytest.mark.parametrize("flag", [["--help"], ["--cfg", "job"]])

@@ -122,7 +122,8 @@ def test_extreme_logits_give_a_finite_gradient() -> None:
 
 def test_two_output_channels_are_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"logits \[N, 1, H, W\]; got \[2, 2, 8, 8\] for a target \[2, 8, 8\].*task=binary"
+        ValueError,
+        match=r"logits \[N, 1, H, W\]; got \[2, 2, 8, 8\] for a target \[2, 8, 8\].*task=binary.*task=multiclass",
     ):
         BCEDice()(torch.zeros(2, 2, 8, 8), torch.zeros(2, 8, 8, dtype=torch.int64))
 

@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,10 @@ from segfield.callbacks.tensorboard import TensorBoard
 from segfield.callbacks.throughput import Throughput
 from segfield.callbacks.trace import Trace
 from segfield.data.blobs import Blobs
-from segfield.losses import BCEDice
+from segfield.losses import BCEDice, CEDice
 from segfield.metrics import BinaryScores, Dice, IoU
-from segfield.metrics.group import DiceGroup
+from segfield.metrics.group import DiceGroup, MulticlassDiceGroup
+from segfield.metrics.multiclass import MulticlassScores
 from segfield.models.unet import UNet
 from segfield.run.checkpoint_io import WholeCheckpointIO
 from segfield.run.checkpoints import starting_point
@@ -45,22 +46,28 @@ def _fit(
     tensorboard: bool = False,
     workers: int = 0,
     batch_size: int = 4,
+    several: Sequence[str] = (),
     **changes: Any,
 ) -> pl.Trainer:
-    """Train on 12 images, validate on 3, flips and dropout on; final.pt then holds the end, bit for bit."""
+    """Train on 12 images, validate on 3, flips and dropout on; final.pt then holds the end, bit for bit.
+
+    `several` names classes, where there are more than two.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(folder):
         torch.set_num_threads(1)
         pl.seed_everything(3, verbose=False)
         task = PixelwiseTask(
             model=UNet(3, 1, width=4, depth=2, dropout=0.3) if network is None else network(),
-            loss=BCEDice(),
-            metrics=BinaryScores({"dice": Dice(), "iou": IoU(), "dice_group": DiceGroup()}),
+            loss=CEDice() if several else BCEDice(),
+            metrics=MulticlassScores(several, {"dice_group": MulticlassDiceGroup(several)})
+            if several
+            else BinaryScores({"dice": Dice(), "iou": IoU(), "dice_group": DiceGroup()}),
             optimizer=lambda parameters: torch.optim.AdamW(parameters, lr=0.01),
             scheduler=scheduler,
             scheduler_interval=scheduler_interval,
             augmentation=Augmentation(0.5, 0.5),
-            activation=nn.Sigmoid(),
+            activation=nn.Softmax(1) if several else nn.Sigmoid(),
             monitor="val/dice",
             mode="max",
             mean=0.5,

@@ -11,6 +11,7 @@ from pytorch_lightning.loggers import CSVLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
+from segfield.callbacks import panels
 from segfield.callbacks.panels import Panels
 from segfield.callbacks.trace import Trace
 from segfield.data.module import PixelwiseData
@@ -27,6 +28,7 @@ pytestmark = [
 ]
 
 Fit = Callable[..., pl.Trainer]
+DRAWN = np.zeros((4, 4, 3), dtype=np.uint8)
 
 
 @final
@@ -187,3 +189,44 @@ def test_data_without_a_map_of_valid_pixels_count_as_valid(
 ) -> None:
     fit(tmp_path, lambda: [Panels(samples=1)], tensorboard=True, max_epochs=1)
     assert [call["valid"] for call in drawn] == [None]
+
+
+class Levels(nn.Module):
+    """Three classes: a dark, a middling and a bright red channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, image: Tensor) -> Tensor:
+        red = image[:, :1]
+        return self.scale * torch.cat((-1 - red, torch.zeros_like(red), red - 1), 1)
+
+
+def test_several_classes_are_drawn_in_the_colours_of_the_data(
+    fit: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr(panels, "class_panel", lambda *given, **others: calls.append((given, others)) or DRAWN)
+    data = Kept(out_channels=3, classes=["dark", "grey", "bright"], colours=["#000000", "#010203", "#ffffff"])
+    fit(
+        tmp_path,
+        lambda: [Panels(samples=1, height=99)],
+        data=data,
+        network=Levels,
+        several=data.classes,
+        tensorboard=True,
+        max_epochs=1,
+        limit_train_batches=1,
+    )
+    (((image, truth, prediction, colours, names), others),) = calls
+    arrays = data.arrays[next(sample for sample, _, part in data.split_table() if part == "val")]
+    assert np.array_equal(image, arrays["image"].transpose(1, 2, 0))
+    assert np.array_equal(truth, arrays["target"])
+    red = arrays["image"][0]
+    sure = (np.abs(red - 63.75) > 2) & (np.abs(red - 191.25) > 2)
+    assert np.array_equal(prediction[sure], np.digitize(red, [63.75, 191.25])[sure])
+    assert colours.tolist() == [[0, 0, 0], [1, 2, 3], [255, 255, 255]]
+    assert names == ["dark", "grey", "bright"]
+    assert np.array_equal(others["valid"], arrays["valid"][0])
+    assert others["height"] == 99

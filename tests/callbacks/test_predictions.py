@@ -67,13 +67,15 @@ class Logit(nn.Module):
         return torch.logit(image)
 
 
-def task_of(network: nn.Module | None = None, threshold: float = 0.5) -> PixelwiseTask:
+def task_of(
+    network: nn.Module | None = None, threshold: float = 0.5, activation: nn.Module | None = None
+) -> PixelwiseTask:
     return PixelwiseTask(
         model=network or Logit(),
         loss=BCEDice(),
         metrics=MetricCollection({"dice": Dice()}),
         optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
-        activation=nn.Sigmoid(),
+        activation=activation or nn.Sigmoid(),
         monitor="val/dice",
         mode="max",
         threshold=threshold,
@@ -195,13 +197,33 @@ def test_an_id_that_leads_out_of_the_folder_is_refused(tmp_path: Path, name: str
     assert not (tmp_path / "mask.png").exists()
 
 
-def test_more_than_one_channel_is_refused(tmp_path: Path) -> None:
-    class Twice(nn.Module):
-        def forward(self, image: Tensor) -> Tensor:
-            return image.repeat(1, 2, 1, 1)
+class Levels(nn.Module):
+    """Three classes: dark, grey, bright."""
 
-    with pytest.raises(ValueError, match=r"writes one channel, .*; got 2\. Use task=binary"):
-        predict(tmp_path, PredictionWriter(), task_of(Twice()))
+    def forward(self, image: Tensor) -> Tensor:
+        return 40 * torch.cat((1 / 3 - image, torch.zeros_like(image), image - 2 / 3), 1)
+
+
+CLASSES = {"out_channels": 3, "classes": ["dark", "grey", "bright"], "colours": ["#000000", "#e69f00", "#56b4e9"]}
+
+
+def test_of_several_classes_the_likeliest_is_written_as_a_number_shown_in_its_colour(tmp_path: Path) -> None:
+    task = task_of(Levels(), activation=nn.Softmax(1))
+    data = predict(tmp_path, PredictionWriter(probabilities="probabilities"), task, **CLASSES)
+    for index in data.indices("test"):
+        item = data.item(index)
+        path = tmp_path / f"predictions/{item['id']}.png"
+        brightness = item["image"][0].numpy()
+        expected = np.digitize(brightness, [85, 170], right=True)
+        sure = ~np.isin(brightness, [85, 170])
+        assert (pixels(path) == expected)[sure].all()
+        with Image.open(path) as file:
+            assert (file.format, file.mode) == ("PNG", "P")
+            shown = np.asarray(file.convert("RGB"))
+        assert (shown == np.array([[0, 0, 0], [0xE6, 0x9F, 0], [0x56, 0xB4, 0xE9]])[pixels(path)]).all()
+        parts = [pixels(tmp_path / f"probabilities/{name}/{item['id']}.png") for name in data.classes]
+        assert (np.argmax(parts, 0) == pixels(path))[sure].all()
+        np.testing.assert_allclose(np.sum(parts, 0, dtype=float), 65535, atol=2)
 
 
 def test_one_folder_for_masks_and_probabilities_is_refused() -> None:

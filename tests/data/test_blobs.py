@@ -39,6 +39,22 @@ def test_images_are_three_bytes_and_masks_are_zero_or_one_at_the_working_size(si
         assert set(item["target"].unique().tolist()) <= {0, 1}
 
 
+def test_classes_are_the_outlines_of_the_blobs_of_the_same_image() -> None:
+    names = ["background", "ellipse", "polygon"]
+    binary, several, shares = blobs(), blobs(out_channels=3, classes=names), np.zeros(3)
+    for index in range(40):
+        one, three = binary.item(index), several.item(index)
+        assert np.array_equal(one["image"], three["image"])
+        assert np.array_equal(one["target"], three["target"] > 0)
+        shares += np.bincount(three["target"].numpy().ravel(), minlength=3)
+    assert 0.3 < shares[1] / shares[1:].sum() < 0.8  # an ellipse is the larger shape
+
+
+def test_more_classes_than_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"data\.out_channels=4 wants more\. Use data=blobs, or data=blobs_shapes"):
+        blobs(out_channels=4, classes=["background", "a", "b", "c"])
+
+
 def test_foreground_is_a_minority_and_almost_never_nothing() -> None:
     shares = [float(item["target"].float().mean()) for item in map(blobs(length=100).item, range(100))]
     assert 0.1 < np.mean(shares) < 0.4

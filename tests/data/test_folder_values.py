@@ -83,11 +83,46 @@ def test_greys_of_a_jpeg_mask_are_listed_shortly_with_what_to_do(root: Path) -> 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({0: 0, 255: 2}, r"names the classes \[0, 2\]; masks are binary so far"),
+        ({0: 0, 255: 2}, r"names the classes \[0, 2\], beyond 0 to 1\..* task=multiclass"),
         ({"car": 1}, "must map whole numbers to classes"),
         ({0: None}, r"must map whole numbers.*'data.values=\{0: 0, 255: 1\}'"),
     ],
 )
-def test_a_map_to_anything_but_two_classes_is_refused(root: Path, values: dict[object, object], message: str) -> None:
+def test_a_map_to_anything_but_the_classes_is_refused(root: Path, values: dict[object, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         folder(root, values=values)
+
+
+SEVERAL = {"out_channels": 3, "classes": ["background", "cell", "debris"]}
+
+
+def test_several_classes_are_read_as_they_stand(root: Path) -> None:
+    mask = np.resize([0, 1, 2], (16, 24))
+    for number, mode in enumerate("LP"):
+        picture = Image.fromarray(mask.astype(np.uint8))
+        if mode == "P":
+            picture.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+        picture.save(root / f"masks/{number}.png")
+        assert np.array_equal(folder(root, **SEVERAL).item(number)["target"], mask)
+
+
+def test_values_of_several_classes_are_mapped(root: Path) -> None:
+    write(root / "masks/0.png", np.resize([0, 38, 75, 90], (16, 24)))
+    target = folder(root, values={0: 0, 38: 2, 75: 1, 90: 2}, **SEVERAL).item(0)["target"]
+    assert np.array_equal(target, np.resize([0, 2, 1, 2], (16, 24)))
+
+
+def test_values_that_are_no_classes_are_listed_with_a_setting_that_works(root: Path) -> None:
+    write(root / "masks/0.png", np.resize([0, 128, 255], (16, 24)))
+    message = r"0, 128, 255; expected 0 to 2, data\.out_channels=3\. .*'data\.values=\{0: 0, 128: 1, 255: 2\}'\."
+    with pytest.raises(ValueError, match=message):
+        folder(root, **SEVERAL).item(0)
+    assert folder(root, values={0: 0, 128: 1, 255: 2}, **SEVERAL).item(0)["target"].max() == 2
+    with pytest.raises(ValueError, match=r"Were they 3 classes: task=multiclass data\.out_channels=3\."):
+        folder(root).item(0)
+
+
+def test_greys_in_place_of_several_classes_are_answered_with_what_to_save(root: Path) -> None:
+    write(root / "masks/0.png", np.tile(np.arange(24) * 10, (16, 1)))
+    with pytest.raises(ValueError, match=r"save the masks as PNG of 0 to 2\."):
+        folder(root, **SEVERAL).item(0)

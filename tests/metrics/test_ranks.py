@@ -11,7 +11,8 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from segfield.metrics import Dice, DiceSet, IoU, MeanLoss, PixelAccuracy
-from segfield.metrics.group import DiceGroup
+from segfield.metrics.group import DiceGroup, MulticlassDiceGroup
+from segfield.metrics.multiclass import ClassDice, ClassIoU, MulticlassDice
 from segfield.metrics.states import gather, take_up
 
 pytestmark = [
@@ -22,12 +23,16 @@ pytestmark = [
 Ranks = Callable[[int, Callable[[], Any]], list[Any]]
 
 GROUPS = [f"patient {number % 4}" for number in range(11)]
-COUNTED = ("dice", "dice_set", "iou", "accuracy", "dice_group")
+BINARY = ("dice", "dice_set", "iou", "accuracy", "dice_group")
+CLASSES = ["background", "a", "b"]
+SEVERAL = ("classes", "dice_b", "iou_a", "classes_group")
+COUNTED = (*BINARY, *SEVERAL)
 
 
 def scores() -> dict[str, Metric]:
-    counted = (Dice(), DiceSet(), IoU(), PixelAccuracy(), DiceGroup())
-    return {**dict(zip(COUNTED, counted, strict=True)), "loss": MeanLoss()}
+    binary = (Dice(), DiceSet(), IoU(), PixelAccuracy(), DiceGroup())
+    several = (MulticlassDice(CLASSES), ClassDice(CLASSES, 2), ClassIoU(CLASSES, 1), MulticlassDiceGroup(CLASSES))
+    return {**dict(zip(COUNTED, binary + several, strict=True)), "loss": MeanLoss()}
 
 
 def images() -> tuple[Tensor, Tensor, Tensor]:
@@ -42,9 +47,12 @@ def add(metrics: dict[str, Metric], mine: list[int]) -> None:
     """Add images one by one."""
     logits, target, valid = images()
     for index in mine:
-        for name in COUNTED:
-            one = slice(index, index + 1)
+        one = slice(index, index + 1)
+        for name in BINARY:
             metrics[name].update(logits[one], target[one], valid[one], GROUPS[one])
+        of_classes = torch.cat((torch.zeros_like(logits), logits, logits.flip(2)), 1), target + target.flip(1)
+        for name in SEVERAL:
+            metrics[name].update(*(array[one] for array in of_classes), valid[one], GROUPS[one])
         metrics["loss"].update(logits[index].mean() + 3, 1)
 
 

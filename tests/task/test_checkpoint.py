@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 import torch
+from torchmetrics import MetricCollection
 
 from segfield.metrics import BinaryScores, Dice, IoU
-from segfield.metrics.group import DiceGroup
+from segfield.metrics.group import DiceGroup, MulticlassDiceGroup
+from segfield.metrics.multiclass import MulticlassScores
 from segfield.task import PixelwiseTask
 
 TaskOf = Callable[..., PixelwiseTask]
@@ -19,9 +21,14 @@ def scores() -> BinaryScores:
     return BinaryScores({"dice": Dice(), "iou": IoU(), "dice_group": DiceGroup()})
 
 
+def scores_of_classes() -> MulticlassScores:
+    return MulticlassScores(["background", "a", "b"], {"dice_group": MulticlassDiceGroup(["background", "a", "b"])})
+
+
 def add(task: PixelwiseTask, batch: dict[str, Any], seed: int) -> None:
     """Add a batch as a training step does; its images are of three groups, as those of every other batch."""
-    logits = torch.randn(3, 1, 16, 16, generator=torch.Generator().manual_seed(seed))
+    channels = 1 if "train/dice_a" not in task._scores("train") else 3
+    logits = torch.randn(3, channels, 16, 16, generator=torch.Generator().manual_seed(seed))
     task._mean_loss("train").update(torch.tensor(0.3 + seed), 3)
     task._collection("train").update(logits, batch["target"], None, batch["group"])
 
@@ -31,10 +38,16 @@ def values(task: PixelwiseTask) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("batches", [1, 3])
+@pytest.mark.parametrize(("metrics", "different"), [(scores, 4), (scores_of_classes, 9)], ids=["binary", "classes"])
 def test_half_accumulated_scores_travel_with_a_checkpoint(
-    batches: int, task_of: TaskOf, batch_of: BatchOf, tmp_path: Path
+    batches: int,
+    metrics: Callable[[], MetricCollection],
+    different: int,
+    task_of: TaskOf,
+    batch_of: BatchOf,
+    tmp_path: Path,
 ) -> None:
-    task, other = task_of(metrics=scores()), task_of(metrics=scores())
+    task, other = task_of(metrics=metrics()), task_of(metrics=metrics())
     for seed in range(batches):
         add(task, batch_of(), seed)
     checkpoint: dict[str, Any] = {}
@@ -45,7 +58,7 @@ def test_half_accumulated_scores_travel_with_a_checkpoint(
     for each in (task, other):
         add(each, batch_of(), 7)
     assert values(other) == values(task)
-    assert len(set(values(task).values())) == 4
+    assert len(set(values(task).values())) == different
 
 
 def test_what_a_checkpoint_holds_is_a_copy(task_of: TaskOf, batch_of: BatchOf) -> None:

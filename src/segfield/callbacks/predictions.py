@@ -10,6 +10,7 @@ from PIL import Image
 from pytorch_lightning.callbacks import BasePredictionWriter
 from torch import Tensor
 
+from segfield.figures.classes import palette
 from segfield.files import clear_temporaries, whole
 
 
@@ -17,13 +18,17 @@ from segfield.files import clear_temporaries, whole
 class PredictionWriter(BasePredictionWriter):
     """Write <folder>/<id>.png for every sample: 255 where its probability is above task.threshold, else 0.
 
+    Of several classes it is the number of the one with the largest probability, 8 bits with a palette: pictures show
+    data.colours, and np.asarray(Image.open(file)) gives the numbers.
+
     Each rank writes the samples it has, each file whole. The file has the size of the network's output: where that is
     smaller than the image (border=none) it is the image's centre. Files that stand already are left as they are, so
     that a prediction which was stopped goes on; they may be of other weights.
 
     Args:
         folder: of the masks, inside the run folder; the subfolders of an id are made in it.
-        probabilities: folder of the probabilities, as 16-bit PNG: 65535 is 1. None: not written.
+        probabilities: folder of the probabilities, as 16-bit PNG: 65535 is 1. Several classes have a folder each,
+            <probabilities>/<class>. None: not written.
         overwrite: write files anew that stand already.
 
     Raises:
@@ -62,23 +67,24 @@ class PredictionWriter(BasePredictionWriter):
         """Write a batch.
 
         Raises:
-            ValueError: if the task predicts more than one channel, or an id leads out of its folder.
+            ValueError: if an id leads out of its folder.
             OSError: if a file cannot be written.
         """
-        values: Tensor = prediction["prediction"]
-        if values.shape[1] != 1:
-            raise ValueError(
-                f"PredictionWriter writes one channel, the probability of foreground; got {values.shape[1]}. "
-                "Use task=binary."
-            )
-        masks = (values[:, 0] > pl_module.threshold).cpu().numpy()  # type: ignore[operator]  # PixelwiseTask's own
-        for name, mask in zip(prediction["id"], masks, strict=True):
-            self._write(self.folder, name, mask * np.uint8(255))
-        if self.probabilities is not None:
-            for name, value in zip(prediction["id"], values[:, 0].cpu().numpy(), strict=True):
-                self._write(self.probabilities, name, np.rint(value * 65535).astype(np.uint16))
+        values: Tensor = prediction["prediction"].cpu()
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]  # PixelwiseData
+        if values.shape[1] == 1:
+            masks, colours = (values[:, 0] > pl_module.threshold) * 255, None  # type: ignore[operator]  # the task's own
+        else:
+            masks, colours = values.argmax(1), palette(values.shape[1], data.colours).tobytes()
+        channels = [""] if colours is None else data.classes
+        for name, mask, value in zip(prediction["id"], masks.numpy().astype(np.uint8), values.numpy(), strict=True):
+            self._write(self.folder, name, mask, colours)
+            if self.probabilities is not None:
+                for channel, probability in zip(channels, value, strict=True):
+                    folder = Path(self.probabilities, channel)
+                    self._write(folder, name, np.rint(probability * 65535).astype(np.uint16))
 
-    def _write(self, folder: str, name: str, pixels: np.ndarray) -> None:
+    def _write(self, folder: str | Path, name: str, pixels: np.ndarray, colours: bytes | None = None) -> None:
         path = Path(folder, f"{name}.png")
         if ".." in Path(name).parts or not path.resolve().is_relative_to(Path(folder).resolve()):
             raise ValueError(
@@ -87,4 +93,9 @@ class PredictionWriter(BasePredictionWriter):
             )
         if self.overwrite or not path.exists():
             with whole(path) as file:
-                Image.fromarray(pixels).save(file, format="png")
+                picture = Image.fromarray(pixels)
+                if colours is None:
+                    picture.save(file, format="png")
+                else:
+                    picture.putpalette(colours)
+                    picture.save(file, format="png", bits=8)

@@ -20,7 +20,9 @@ from segfield.data.sample import Sample
 @final
 @dataclass(kw_only=True, eq=False, repr=False)
 class Blobs(PixelwiseData):
-    """Drawn images [3, H, W] and binary masks. Sample i is a pure function of (content_seed, i, size).
+    """Drawn images [3, H, W] and masks. Sample i is a pure function of (content_seed, i, size).
+
+    The mask is binary; with out_channels of 3 its classes are 1 for ellipses and 2 for polygons, of the same image.
 
     Args:
         length: number of samples; each is a group of its own.
@@ -37,20 +39,25 @@ class Blobs(PixelwiseData):
             raise ValueError("data=blobs is drawn at data.size, which is null. Use data.size=[128,128].")
         if self.length < 2:
             raise ValueError(f"data.length={self.length} leaves nothing to split in two parts. Use data.length=400.")
+        if self.out_channels not in (1, 2, 3):
+            raise ValueError(
+                f"data=blobs draws blobs, or ellipses and polygons; data.out_channels={self.out_channels} wants more. "
+                "Use data=blobs, or data=blobs_shapes with its 3 classes."
+            )
         return [Sample(f"{i:06d}", f"{i:06d}", {"index": i}) for i in range(self.length)]
 
     def read(self, sample: Sample, size: Sequence[int] | None) -> dict[str, np.ndarray]:
-        """Draw one sample at data.size, which is its own: image [3, H, W] uint8, target [H, W] uint8 of {0, 1}."""
+        """Draw one sample at data.size, which is its own: image [3, H, W] uint8, target [H, W] uint8."""
         size = size or self.size
         assert size is not None, "samples() refuses it"
         height, width = size
         rng = np.random.default_rng([self.content_seed, sample.attributes["index"], height, width])
         image = _smooth_noise(rng, height, width, cells=5, channels=3) * 0.18 + rng.uniform(0.3, 0.7, (3, 1, 1))
         target = np.zeros((height, width), dtype=np.uint8)
-        for top, left, inside in _outlines(rng, height, width):
+        for top, left, inside, kind in _outlines(rng, height, width):
             window = (..., slice(top, top + inside.shape[0]), slice(left, left + inside.shape[1]))
             image[window] = np.where(inside, _striped(rng, image[window]), image[window])
-            target[window] |= inside
+            target[window][inside] = kind if self.out_channels == 3 else 1
         light = _smooth_noise(rng, height, width, cells=2, channels=1) * 0.25 + 1.0
         noise = rng.standard_normal((3, height, width), dtype=np.float32) * 0.02
         return {"image": (np.clip(image * light + noise, 0, 1) * 255).astype(np.uint8), "target": target}
@@ -60,8 +67,8 @@ class Blobs(PixelwiseData):
         return read_image(path, self.in_channels, size)
 
 
-def _outlines(rng: np.random.Generator, height: int, width: int) -> Iterator[tuple[int, int, np.ndarray]]:
-    """Yield 3 to 6 ellipses and polygons: first row, first column, [h, w] bool."""
+def _outlines(rng: np.random.Generator, height: int, width: int) -> Iterator[tuple[int, int, np.ndarray, int]]:
+    """Yield 3 to 6 ellipses and polygons: first row, first column, [h, w] bool, 1 for an ellipse or 2."""
     side = min(height, width)
     x, y, reach = 0.0, 0.0, 0.0
     for number in range(int(rng.integers(3, 7))):
@@ -76,21 +83,24 @@ def _outlines(rng: np.random.Generator, height: int, width: int) -> Iterator[tup
         left, right = (int(np.clip(x + way * radius, 0, width)) for way in (-1, 1))
         if top < bottom and left < right:
             canvas = Image.new("1", (right - left, bottom - top))
-            points = _corners(rng, radius) + np.array([x - left, y - top])
+            corners, kind = _corners(rng, radius)
+            points = corners + np.array([x - left, y - top])
             ImageDraw.Draw(canvas).polygon([tuple(point) for point in points.tolist()], fill=1)
-            yield top, left, np.asarray(canvas)
+            yield top, left, np.asarray(canvas), kind
 
 
-def _corners(rng: np.random.Generator, radius: float) -> np.ndarray:
-    """Return corners [n, 2] as (x, y) around 0: of an ellipse or of an irregular polygon, tilted."""
-    if rng.random() < 0.5:
+def _corners(rng: np.random.Generator, radius: float) -> tuple[np.ndarray, int]:
+    """Return corners [n, 2] as (x, y) around 0 of an ellipse, and 1; or of an irregular polygon, and 2. Tilted."""
+    is_ellipse = rng.random() < 0.5
+    if is_ellipse:
         angles = np.arange(40) * (2 * np.pi / 40)
     else:
         count = int(rng.integers(3, 8))
         angles = (np.arange(count) + rng.uniform(-0.3, 0.3, count)) * (2 * np.pi / count)
     flat, tilt = rng.uniform(0.55, 1.0), rng.uniform(0, np.pi)
     upright = np.stack([np.cos(angles), np.sin(angles) * flat], axis=1) * radius
-    return np.asarray(upright @ [[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
+    corners = np.asarray(upright @ [[np.cos(tilt), np.sin(tilt)], [-np.sin(tilt), np.cos(tilt)]])
+    return corners, 1 if is_ellipse else 2
 
 
 def _striped(rng: np.random.Generator, behind: np.ndarray) -> np.ndarray:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 
@@ -37,6 +37,7 @@ class Carvana(PixelwiseData):
         root: folder of the unpacked competition.
     """
 
+    picture_alone: ClassVar[bool] = True
     root: str | None = None
 
     def samples(self) -> list[Sample]:

@@ -1,6 +1,7 @@
 """Your own images and masks: two folders, or one, of any format that Pillow reads.
 
-A mask is found by its name: same subfolder, same stem or the stem in a pattern. Masks are binary so far.
+A mask is found by its name: same subfolder, same stem or the stem in a pattern. It holds classes, or data.values says
+which class each of its values is.
 """
 
 import logging
@@ -9,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 from PIL import Image
@@ -29,17 +30,18 @@ _TYPED_GROUP = "'data.group_pattern=\"^([^/]+)/\"'"
 @final
 @dataclass(kw_only=True, eq=False, repr=False)
 class Folder(PixelwiseData):
-    """Images [C, H, W] and binary masks from files. Folders are searched with their subfolders.
+    """Images [C, H, W] and masks from files. Folders are searched with their subfolders.
 
     Args:
         images: folder of the images.
         masks: folder of the masks; may be the same one.
         mask_pattern: name of a mask without its extension; {stem} stands for the image's.
-        values: class (0 or 1) of each value that masks hold; None: each file holds {0, 1} or {0, 255}.
+        values: class of each value that masks hold; None: each file holds the classes, or {0, 255} where they are two.
         group_pattern: regular expression, searched in the image's path relative to `images`; its first group is
             the sample's group. None: each image is a group of its own.
     """
 
+    picture_alone: ClassVar[bool] = True
     images: str | None = None
     masks: str | None = None
     mask_pattern: str = _STEM
@@ -49,7 +51,7 @@ class Folder(PixelwiseData):
     def samples(self) -> list[Sample]:
         """List the images, each with its mask."""
         images, masks = self._folders()
-        _classes(self.values)  # a wrong setting is told before anything is read
+        _classes(self.values, max(2, self.out_channels))  # a wrong setting is told before anything is read
         before, after = self.mask_pattern.split(_STEM)
         if images == masks:
             every = _listed(images, without=None)
@@ -79,14 +81,15 @@ class Folder(PixelwiseData):
         ]
 
     def read(self, sample: Sample, size: Sequence[int] | None) -> dict[str, np.ndarray]:
-        """Read one pair: image [C, H, W] uint8, target [H, W] uint8 of {0, 1}.
+        """Read one pair: image [C, H, W] uint8, target [H, W] uint8 of classes.
 
         Raises:
             ValueError: if a file is damaged, or the mask has another size than its image or values without a class.
         """
         image, mask = sample.attributes["image"], sample.attributes["mask"]
         check_same_size(image, mask)
-        target = _target(read_mask(mask), _classes(self.values), mask)
+        number = max(2, self.out_channels)
+        target = _target(read_mask(mask), _classes(self.values, number), number, mask)
         return {"image": read_image(image, self.in_channels, size), "target": nearest(target, size)}
 
     def read_picture(self, path: Path, size: Sequence[int] | None) -> np.ndarray:
@@ -147,7 +150,7 @@ def _listed(folder: Path, without: Path | None) -> dict[Path, Path]:
     readable = {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     found: dict[Path, Path] = {}
     visited = {folder.resolve()}
-    for parent, folders, names in os.walk(folder, followlinks=True):
+    for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
         below = {name: Path(parent, name).resolve() for name in sorted(folders) if name[0] != "."}
         folders[:] = [name for name, place in below.items() if Path(parent, name) != without and place not in visited]
         visited.update(below[name] for name in folders)  # a link may lead back up
@@ -164,12 +167,16 @@ def _listed(folder: Path, without: Path | None) -> dict[Path, Path]:
     return found
 
 
+def _raise(error: OSError) -> None:
+    raise error  # os.walk would leave out a folder that may not be read
+
+
 def _is_mask(stem: str, before: str, after: str) -> bool:
     return len(stem) > len(before) + len(after) and stem.startswith(before) and stem.endswith(after)
 
 
-def _classes(values: Mapping[int, int] | None) -> dict[int, int] | None:
-    """Check data.values; keys may be digits in quotes."""
+def _classes(values: Mapping[int, int] | None, number: int) -> dict[int, int] | None:
+    """Check data.values against the number of classes; keys may be digits in quotes."""
     if values is None:
         return None
     try:
@@ -178,31 +185,41 @@ def _classes(values: Mapping[int, int] | None) -> dict[int, int] | None:
         raise ValueError(
             f"data.values={values} must map whole numbers to classes. Use 'data.values={{0: 0, 255: 1}}'."
         ) from error
-    if not set(classes.values()) <= {0, 1}:
+    if not set(classes.values()) <= set(range(number)):
         raise ValueError(
-            f"data.values={values} names the classes {sorted(set(classes.values()))}; masks are binary so far, "
-            "0 or 1. Use 'data.values={0: 0, 255: 1}'."
+            f"data.values={values} names the classes {sorted(set(classes.values()))}, beyond 0 to {number - 1}. Use "
+            "'data.values={0: 0, 255: 1}', or task=multiclass with data.out_channels and data.classes for more."
         )
     return classes
 
 
-def _target(mask: np.ndarray, classes: Mapping[int, int] | None, path: Path) -> np.ndarray:
-    """Return [H, W] uint8 of {0, 1}."""
+def _target(mask: np.ndarray, classes: Mapping[int, int] | None, number: int, path: Path) -> np.ndarray:
+    """Return [H, W] uint8 of classes, of which there are so many."""
     counted = np.bincount(mask.ravel(), minlength=256) if mask.dtype == np.uint8 else None
     found = (np.unique(mask) if counted is None else np.flatnonzero(counted)).tolist()
-    if classes is None and (set(found) <= {0, 1} or set(found) <= {0, 255}):
+    if classes is None and set(found) <= set(range(number)):
+        return mask.astype(np.uint8)
+    if classes is None and number == 2 and set(found) <= {0, 255}:
         return (mask > 0).astype(np.uint8)
     if classes is None or not classes.keys() >= set(found):
-        raise ValueError(_unknown_values(found, classes, path))
-    return np.isin(mask, [value for value, label in classes.items() if label == 1]).astype(np.uint8)
+        raise ValueError(_unknown_values(found, classes, number, path))
+    target = np.zeros(mask.shape, np.uint8)
+    for label in set(classes.values()) - {0}:
+        target[np.isin(mask, [value for value, its in classes.items() if its == label])] = label
+    return target
 
 
-def _unknown_values(found: Sequence[int], classes: Mapping[int, int] | None, path: Path) -> str:
+def _unknown_values(found: Sequence[int], classes: Mapping[int, int] | None, number: int, path: Path) -> str:
     shown = ", ".join(map(str, found[:10])) + (", ..." if len(found) > 10 else "")
-    expected = "{0, 1} or {0, 255}" if classes is None else f"those of data.values={dict(classes)}"
+    own = "{0, 1} or {0, 255}" if number == 2 else f"0 to {number - 1}, data.out_channels={number}"
+    expected = own if classes is None else f"those of data.values={dict(classes)}"
     if len(found) > 10:
-        fix = "So many are greys, as JPEG or smooth resizing makes them: save the masks as PNG of 0 and 255."
+        fix = "So many are greys, as JPEG or smooth resizing makes them: save the masks as PNG of "
+        fix += "0 and 255." if number == 2 else f"0 to {number - 1}."
     else:
-        every = {0: 0, **dict.fromkeys(found, 1), **(classes or {0: 0})}
+        ranks = {value: min(rank, number - 1) for rank, value in enumerate(sorted({0, *found}))}
+        every = {**ranks, **(classes or {0: 0})}
         fix = f"Give each value its class: 'data.values={dict(sorted(every.items()))}'."
+        if len(every) > number == 2:
+            fix += f" Were they {len(every)} classes: task=multiclass data.out_channels={len(every)}."
     return f"{path} holds the values {shown}; expected {expected}. {fix}"

@@ -3,7 +3,7 @@
 Whole numbers (int64) add up exactly: a score is bitwise the same however the set is cut into batches, ranks or resumed
 halves. update is called (logits, target, valid, group). A pixel is predicted where its probability is above the
 threshold, not equal to it. Pixels outside `valid` do not count. Losses live in losses.py, the mean of one here; what
-looks at the groups, in group.py.
+looks at the groups, in group.py; several classes, in multiclass.py.
 """
 
 import math
@@ -78,7 +78,8 @@ class BinaryMetric(Metric):
         if logits.ndim != 4 or logits.shape[1] != 1 or target.shape != logits.shape[:1] + logits.shape[2:]:
             raise ValueError(
                 f"{name} needs logits [N, 1, H, W] and a target [N, H, W] of the same H and W; got logits "
-                f"{list(logits.shape)} and target {list(target.shape)}. Crop the target (binary masks only)."
+                f"{list(logits.shape)} and target {list(target.shape)}. Crop the target; K classes want "
+                "metrics=multiclass."
             )
         if valid is not None and valid.shape != logits.shape:
             raise ValueError(
@@ -199,10 +200,13 @@ class MeanLoss(Metric):
         self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
         self.add_state("images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, loss: Tensor, images: int) -> None:
-        """Add a batch of so many images with this mean loss, a scalar."""
+    def update(self, loss: Tensor, images: int, valid: Tensor | None = None) -> None:
+        """Add a batch of so many images with this mean loss, a scalar.
+
+        With `valid`, [N, 1, H, W] bool, an image without a valid pixel, whose loss is 0, does not count.
+        """
         self.total += loss * images
-        self.images += images
+        self.images += images if valid is None else valid.flatten(1).any(1).sum()
 
     def compute(self) -> Tensor:
         """Give the mean over the images, a float32 scalar."""

@@ -4,12 +4,11 @@ A picture shows the data and never changes it: scaling happens on copies. Writin
 the comparison: EKami's Carvana callback, github.com/EKami/carvana-challenge.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageColor
+from PIL import Image
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -18,8 +17,7 @@ HIT = (64, 64, 64)  # grey, so that the two errors stand out
 MISSED = (0, 0, 255)
 FALSE_ALARM = (0, 255, 0)
 PREDICTED = (255, 220, 0)  # yellow: not a colour of the comparison
-_CLASSES = (PREDICTED, (0, 220, 255), (255, 80, 220), (255, 130, 0), (120, 255, 80), (150, 130, 255))
-_GAP = 4  # pixels between tiles, white
+GAP = 4  # pixels between tiles, white
 _TINT = 0.35  # share of the colour inside a region
 _DIM = 0.35  # brightness that is left outside `valid`
 _HATCH = (110, 110, 110)
@@ -56,27 +54,27 @@ def panel(
     """
     if height < 1:
         raise ValueError(f"panel needs a height of at least 1 pixel; got {height}. Use height=256.")
-    picture = _to_rgb(image)
+    picture = to_rgb(image)
     shape = picture.shape[:2]
-    true, predicted = _to_mask("truth", truth, shape), _to_mask("prediction", prediction, shape)
-    inside = np.ones(shape, dtype=np.bool_) if valid is None else _to_mask("valid", valid, shape)
+    true, predicted = to_mask("truth", truth, shape), to_mask("prediction", prediction, shape)
+    inside = np.ones(shape, dtype=np.bool_) if valid is None else to_mask("valid", valid, shape)
     errors = np.zeros((*shape, 3), dtype=np.uint8)
     for colour, where in ((HIT, true & predicted), (MISSED, true & ~predicted), (FALSE_ALARM, ~true & predicted)):
         errors[where & inside] = colour
 
-    size = _tile_size(shape, height)
-    small = _resize(picture, size, Image.Resampling.LANCZOS)
-    outside = _resize(_grey(~inside), size, Image.Resampling.BOX) > 127
+    size = tile_size(shape, height)
+    small = resize(picture, size, Image.Resampling.LANCZOS)
+    outside = resize(grey(~inside), size, Image.Resampling.BOX) > 127
     tiles = (
-        _shade(small, outside),
-        _shade(_resize(errors, size, Image.Resampling.BOX), outside),
-        _shade(_overlay(small, _resize(_grey(predicted), size, Image.Resampling.BOX)), outside),
+        shade(small, outside),
+        shade(resize(errors, size, Image.Resampling.BOX), outside),
+        shade(overlay(small, resize(grey(predicted), size, Image.Resampling.BOX)), outside),
     )
-    gap = np.full((size[0], _GAP, 3), 255, dtype=np.uint8)
+    gap = np.full((size[0], GAP, 3), 255, dtype=np.uint8)
     return np.concatenate([tiles[0], gap, tiles[1], gap, tiles[2]], axis=1)
 
 
-def _to_rgb(image: npt.ArrayLike) -> Pixels:
+def to_rgb(image: npt.ArrayLike) -> Pixels:
     """Turn any image into [H, W, 3] uint8."""
     values: npt.NDArray[Any] = np.asarray(image)
     if values.ndim == 2:
@@ -104,7 +102,7 @@ def _stretch(values: npt.NDArray[Any]) -> Pixels:
     return np.where(finite, np.rint(255 * np.where(finite, copy, 0)), 0).astype(np.uint8)
 
 
-def _to_mask(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> Mask:
+def to_mask(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> Mask:
     """Check a mask and turn it into bool [H, W]."""
     mask: npt.NDArray[Any] = np.asarray(values)
     if mask.shape != shape:
@@ -118,7 +116,7 @@ def _to_mask(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> Mask:
     return foreground
 
 
-def _tile_size(shape: tuple[int, ...], height: int) -> tuple[int, int]:
+def tile_size(shape: tuple[int, ...], height: int) -> tuple[int, int]:
     """Choose rows and columns of a tile."""
     rows, columns = shape
     if rows > height:
@@ -129,7 +127,7 @@ def _tile_size(shape: tuple[int, ...], height: int) -> tuple[int, int]:
     return rows, columns
 
 
-def _resize(values: Pixels, size: tuple[int, int], how: Image.Resampling) -> Pixels:
+def resize(values: Pixels, size: tuple[int, int], how: Image.Resampling) -> Pixels:
     """Resize [H, W] or [H, W, 3] to `size` rows and columns; enlarging repeats pixels."""
     if values.shape[:2] == size:
         return values
@@ -138,11 +136,12 @@ def _resize(values: Pixels, size: tuple[int, int], how: Image.Resampling) -> Pix
     return np.asarray(Image.fromarray(np.ascontiguousarray(values)).resize((size[1], size[0]), how))
 
 
-def _grey(mask: Mask) -> Pixels:
+def grey(mask: Mask) -> Pixels:
+    """Turn a mask into 0 and 255."""
     return mask.astype(np.uint8) * np.uint8(255)
 
 
-def _overlay(picture: Pixels, share: Pixels, colour: tuple[int, ...] = PREDICTED) -> Pixels:
+def overlay(picture: Pixels, share: Pixels, colour: tuple[int, ...] = PREDICTED) -> Pixels:
     """Tint the picture by a region's share of each pixel (0..255), and draw the outline of the region."""
     alpha = _TINT * (share / 255.0)[:, :, None]
     result = np.rint(picture * (1 - alpha) + np.array(colour) * alpha).astype(np.uint8)
@@ -156,57 +155,9 @@ def _overlay(picture: Pixels, share: Pixels, colour: tuple[int, ...] = PREDICTED
     return result
 
 
-def _shade(tile: Pixels, outside: Mask) -> Pixels:
+def shade(tile: Pixels, outside: Mask) -> Pixels:
     """Dim and hatch a tile outside the valid pixels."""
     rows, columns = np.indices(outside.shape)
     result = np.where(outside[:, :, None], np.rint(tile * _DIM), tile).astype(np.uint8)
     result[outside & ((rows + columns) % 8 == 0)] = _HATCH
     return result
-
-
-def sheet(
-    images: Sequence[npt.ArrayLike],
-    masks: Sequence[npt.ArrayLike],
-    columns: int = 4,
-    colours: Sequence[str] | None = None,
-) -> Pixels:
-    """Draw images in rows, each with the outline and a tint of every class of its mask but the background.
-
-    Args:
-        images: each [H, W] or [H, W, C], shown as panel() shows them.
-        masks: of each image [H, W], bool or class indices; 0 is background.
-        columns: the most images in a row.
-        colours: "#rrggbb" of each class, the background's first; None: yellow, then other bright ones, in turn.
-
-    Returns:
-        [h, w, 3]; every tile is as large as the largest image at most 256 rows high, on white.
-
-    Raises:
-        ValueError: if there is no image or not one mask for each, shapes do not fit, or a mask holds floats.
-    """
-    if not images or len(images) != len(masks) or columns < 1:
-        raise ValueError(
-            f"sheet needs images, a mask for each, and columns; got {len(images)} images, {len(masks)} masks and "
-            f"columns={columns}. Give as many masks as images, and columns=4."
-        )
-    tiles = [_outlined(image, mask, colours) for image, mask in zip(images, masks, strict=True)]
-    rows, width = (max(tile.shape[axis] for tile in tiles) + _GAP for axis in (0, 1))
-    columns = min(columns, len(tiles))
-    result = np.full((-(-len(tiles) // columns) * rows, columns * width, 3), 255, dtype=np.uint8)
-    for place, tile in enumerate(tiles):
-        top, left = place // columns * rows, place % columns * width
-        result[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
-    return result[:-_GAP, :-_GAP]
-
-
-def _outlined(image: npt.ArrayLike, mask: npt.ArrayLike, colours: Sequence[str] | None) -> Pixels:
-    """Draw one tile of a sheet."""
-    picture, classes = _to_rgb(image), np.asarray(mask)
-    _to_mask("masks", classes, picture.shape[:2])
-    size = _tile_size(picture.shape[:2], 256)
-    tile = _resize(picture, size, Image.Resampling.LANCZOS)
-    for number in np.unique(classes[classes != 0]).tolist():
-        chosen = ImageColor.getrgb(colours[number]) if colours else _CLASSES[(number - 1) % len(_CLASSES)]
-        share = _resize(_grey(classes == number), size, Image.Resampling.BOX)
-        tile = _overlay(tile, share, chosen)
-    return tile

@@ -4,7 +4,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from segfield.figures import PREDICTED, sheet
+from segfield.figures import PREDICTED
+from segfield.figures.classes import palette
+from segfield.figures.sheet import sheet
 
 Array = npt.NDArray[Any]
 
@@ -37,14 +39,19 @@ def test_foreground_is_outlined_and_tinted_and_the_rest_stays() -> None:
     assert (drawn[30:] == 100).all()
 
 
-def test_each_class_has_a_colour_of_its_own() -> None:
+def test_each_of_several_classes_has_its_colour_of_the_palette_or_the_one_given() -> None:
+    images, masks = pictures(2)
+    masks[1][40:50, 40:60] = 2
+    for colours in (None, ["#000000", "#ff0000", "#0000ff"]):
+        drawn, expected = sheet(images, masks, colours=colours), palette(3, colours)
+        assert (drawn[10, 15] == expected[1]).all()
+        assert (drawn[40, 84 + 45] == expected[2]).all()
+
+
+def test_class_without_a_colour_is_refused() -> None:
     images, masks = pictures(1)
-    masks[0][40:50, 40:60] = 2
-    drawn, chosen = sheet(images, masks), sheet(images, masks, colours=["#000000", "#ff0000", "#0000ff"])
-    assert (drawn[10, 15] == PREDICTED).all()
-    assert (drawn[40, 45] != PREDICTED).any()
-    assert chosen[10, 15].tolist() == [255, 0, 0]
-    assert chosen[40, 45].tolist() == [0, 0, 255]
+    with pytest.raises(ValueError, match=r"sheet has 1 colours, a mask holds class 1\. Give one per class"):
+        sheet(images, masks, colours=["#000000"])
 
 
 def test_large_images_are_reduced() -> None:
