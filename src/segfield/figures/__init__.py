@@ -18,7 +18,7 @@ MISSED = (0, 0, 255)
 FALSE_ALARM = (0, 255, 0)
 PREDICTED = (255, 220, 0)  # yellow: not a colour of the comparison
 GAP = 4  # pixels between tiles, white
-_TINT = 0.35  # share of PREDICTED inside a predicted region
+_TINT = 0.35  # share of the colour inside a region
 _DIM = 0.35  # brightness that is left outside `valid`
 _HATCH = (110, 110, 110)
 _TINY = 64  # an image with both sides below this is shown larger, with sides of about twice this
@@ -68,7 +68,7 @@ def panel(
     tiles = (
         shade(small, outside),
         shade(resize(errors, size, Image.Resampling.BOX), outside),
-        shade(_overlay(small, resize(grey(predicted), size, Image.Resampling.BOX)), outside),
+        shade(overlay(small, resize(grey(predicted), size, Image.Resampling.BOX)), outside),
     )
     gap = np.full((size[0], GAP, 3), 255, dtype=np.uint8)
     return np.concatenate([tiles[0], gap, tiles[1], gap, tiles[2]], axis=1)
@@ -172,17 +172,17 @@ def grey(mask: Mask) -> Pixels:
     return mask.astype(np.uint8) * np.uint8(255)
 
 
-def _overlay(picture: Pixels, share: Pixels) -> Pixels:
-    """Tint the picture by the predicted share of each pixel (0..255), and draw the outline of the predicted region."""
+def overlay(picture: Pixels, share: Pixels, colour: tuple[int, ...] = PREDICTED) -> Pixels:
+    """Tint the picture by a region's share of each pixel (0..255), and draw the outline of the region."""
     alpha = _TINT * (share / 255.0)[:, :, None]
-    result = np.rint(picture * (1 - alpha) + np.array(PREDICTED) * alpha).astype(np.uint8)
+    result = np.rint(picture * (1 - alpha) + np.array(colour) * alpha).astype(np.uint8)
     region = share > 127
     # At the frame a region goes on, as far as anyone can see: no outline there.
     padded = np.pad(region, 1, mode="edge")
     neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
     # A bright line just inside and a dark one just outside: one of the two is visible on any picture.
     result[np.logical_or.reduce(neighbours) & ~region] //= 3
-    result[~np.logical_and.reduce(neighbours) & region] = PREDICTED
+    result[~np.logical_and.reduce(neighbours) & region] = colour
     return result
 
 
