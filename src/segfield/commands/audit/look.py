@@ -1,0 +1,131 @@
+"""What an audit leaves in its folder: audit.json, audit.html with pictures of samples, augmented.png."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from segfield.data.audit import Audit
+from segfield.files import whole, write_text
+from segfield.report.page import Shown, page
+from segfield.report.pictures import class_colours, fitted, mask, overlay, png, sheet, thumbnail
+
+if TYPE_CHECKING:
+    from segfield.data.module import PixelwiseData
+
+_SHOWN = 24  # samples of the gallery
+_PAIRS = 12  # suspicious pairs
+_AUGMENTED = 16
+
+
+def write(folder: Path, data: "PixelwiseData", found: Audit, augmentation: tuple[Any, int] | None) -> None:
+    """Write the audit's files, each whole.
+
+    Args:
+        folder: made where it is not there.
+        data: that was audited.
+        found: of it.
+        augmentation: and its seed; None: not asked for.
+
+    Raises:
+        OSError: if the folder cannot be written.
+    """
+    drawn = None
+    if augmentation is not None and (pixels := augmented(data, *augmentation)) is not None:
+        with whole(folder / "augmented.png") as file:
+            Image.fromarray(pixels).save(file, format="PNG")
+        drawn = png(pixels)
+    faults = {
+        name: [finding._asdict() for finding in findings]
+        for name, findings in (("errors", found.errors), ("warnings", found.warnings))
+    }
+    write_text(folder / "audit.json", json.dumps({**found.facts, **faults}, indent=1, default=str) + "\n")
+    colours = class_colours(data.colours, len(found.facts.get("classes", [])))
+    shown, alike = list(_gallery(data, found)), list(_alike(data, found))
+    text = page(found.facts, found.errors, found.warnings, shown, alike, colours, drawn)
+    write_text(folder / "audit.html", text)
+
+
+def _gallery(data: "PixelwiseData", found: Audit) -> Iterator[Shown]:
+    """Show sound samples of every part, of as many groups as possible."""
+    places = [place for place, problem in enumerate(found.problems) if problem is None]
+    for place in spread(places, found.parts, [sample.group for sample in found.samples], _SHOWN):
+        sample = found.samples[place]
+        arrays = data.read(sample, data.size)
+        image, target = arrays["image"], arrays["target"]
+        pictures = thumbnail(image), mask(target, data.colours), overlay(image, target, data.colours)
+        flat = target.reshape(-1, *target.shape[-2:])[0] if target.dtype.kind == "f" else target
+        share = f"{100 * np.count_nonzero(flat) / flat.size:.3g} % foreground"
+        words = [f"{key} {value}" for key, value in list(sample.labels.items())[:3] if value]
+        yield Shown(pictures, sample.id, (found.parts[place], share, *words))
+
+
+def spread(places: Sequence[int], parts: Sequence[str], groups: Sequence[str], most: int) -> list[int]:
+    """Choose places in turns over the parts, and within a part over the groups; the same ones each time."""
+    turns: dict[str, list[tuple[int, bytes, int]]] = {}
+    seen: dict[str, int] = {}
+    for place in sorted(places, key=lambda place: hashlib.sha256(f"{groups[place]}:{place}".encode()).digest()):
+        seen[groups[place]] = seen.get(groups[place], 0) + 1
+        order = hashlib.sha256(groups[place].encode()).digest()
+        turns.setdefault(parts[place], []).append((seen[groups[place]], order, place))
+    queues = [[place for *_, place in sorted(queue)] for queue in turns.values()]
+    chosen = []
+    while len(chosen) < most and any(queues):
+        chosen += [queue.pop(0) for queue in queues if queue][: most - len(chosen)]
+    return sorted(
+        chosen,
+        key=lambda place: (
+            ["train", "val", "test"].index(parts[place]) if parts[place] in ("train", "val", "test") else 3,
+            place,
+        ),
+    )
+
+
+def _alike(data: "PixelwiseData", found: Audit) -> Iterator[Shown]:
+    """Show the same images and nearly the same ones side by side, those of two parts first."""
+    by_id = {sample.id: sample for sample in found.samples}
+    likeness = found.facts["likeness"]
+    exact = sorted(likeness["exact"], key=lambda one: (len(one["parts"]) == 1, one["same_mask"]))
+    pairs = [(one["ids"][:2], "pixel by pixel", one["parts"]) for one in exact[: _PAIRS // 2]]
+    pairs += [(one["ids"], f"{one['distance']} of 64 bits differ", one["parts"]) for one in likeness["near"]]
+    for ids, how, parts in pairs[:_PAIRS]:
+        read = [data.read(by_id[id_], data.size) for id_ in ids]
+        pictures = [overlay(arrays["image"], arrays["target"], data.colours) for arrays in read]
+        yield Shown(pictures, " | ".join(ids), (how, " and ".join(dict.fromkeys(parts))))
+
+
+def augmented(data: "PixelwiseData", augmentation: Any, seed: int) -> np.ndarray | None:
+    """Return a sheet of augmented training samples, as epoch 0 of a run would meet them; None where there is none.
+
+    Args:
+        data: that setup() has split.
+        augmentation: of the run; None: samples as they are.
+        seed: of the run.
+    """
+    places = data.indices("train")
+    groups = {index: group for index, (_, group, _) in enumerate(data.split_table())}
+    chosen = spread(places, dict.fromkeys(places, "train"), groups, 2 * _AUGMENTED) if places else []
+    images, masks = [], []
+    for index in chosen:
+        try:
+            item = data.item(index)
+        except (ValueError, OSError):  # listed as unreadable already
+            continue
+        batch = {name: value[None] for name, value in item.items() if torch.is_tensor(value)}
+        image = batch["image"]
+        batch |= {"image": image.float() / 255 if image.dtype == torch.uint8 else image.float()}
+        batch |= {"index": torch.tensor([index]), "id": [item["id"]], "group": [item["group"]]}
+        changed = batch if augmentation is None else augmentation(batch, seed, 0)
+        images.append((changed["image"][0].clamp(0, 1) * 255).round().byte().numpy())
+        masks.append(changed["target"][0].numpy())
+        if len(images) == _AUGMENTED:
+            break
+    if not images:
+        return None
+    pairs = [fitted(image, target) for image, target in zip(images, masks, strict=True)]
+    return sheet([image for image, _ in pairs], [target for _, target in pairs])

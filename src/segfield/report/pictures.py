@@ -1,0 +1,128 @@
+"""Small pictures of samples as data: URIs: the image, its mask, the mask over the image; and sheets of many.
+
+A picture shows the data and never changes it.
+"""
+
+import base64
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageColor, ImageOps
+
+from segfield.data.audit.measure import picture
+
+# Of classes from 1 on where the data has no colours: Okabe and Ito's, told apart with any colour vision.
+_COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
+_SIDE = 240  # longest side of a thumbnail in pixels; twice what is shown, for dense screens
+_TINT = 0.55  # share of a class's colour over the image
+_GAP = 4  # pixels between the tiles of a sheet, white
+
+
+def thumbnail(image: np.ndarray) -> str:
+    """Return an image [C, H, W] as JPEG."""
+    return _jpeg(_small(picture(image)).convert("RGB"))
+
+
+def mask(target: np.ndarray, colours: Sequence[str] | None = None) -> str:
+    """Return a target [H, W] of classes, or [K, H, W] in floats, as PNG: background black, a class in its colour."""
+    return _png(Image.fromarray(_coloured(target, colours)[0]))
+
+
+def overlay(image: np.ndarray, target: np.ndarray, colours: Sequence[str] | None = None) -> str:
+    """Return an image [C, H, W] with its target over it as JPEG."""
+    base = _small(picture(image)).convert("RGB")
+    drawn, inside = _coloured(target, colours, base.size)
+    alpha = (_TINT * inside)[..., None]
+    mixed = np.asarray(base) * (1 - alpha) + drawn * alpha
+    return _jpeg(Image.fromarray(np.rint(mixed).astype(np.uint8)))
+
+
+def png(pixels: np.ndarray) -> str:
+    """Return a picture [H, W, 3] uint8 as PNG."""
+    return _png(Image.fromarray(pixels))
+
+
+def sheet(images: Sequence[np.ndarray], masks: Sequence[np.ndarray], columns: int = 4) -> np.ndarray:
+    """Put images beside their masks, row by row.
+
+    Args:
+        images: [H, W, C] uint8 of one size; three channels as red, green and blue, else the first.
+        masks: [H, W] of classes.
+        columns: pairs in a row.
+
+    Returns:
+        [h, w, 3] uint8.
+    """
+    tiles = []
+    for image, target in zip(images, masks, strict=True):
+        left = np.asarray(picture(np.moveaxis(image, -1, 0)).convert("RGB"))
+        right = _coloured(target, None, (left.shape[1], left.shape[0]))[0]
+        tiles.append(np.concatenate([left, right], axis=1))
+    height, width = tiles[0].shape[:2]
+    rows = -(-len(tiles) // columns)
+    page = np.full((rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), 255, dtype=np.uint8)
+    for place, tile in enumerate(tiles):
+        top, left_edge = place // columns * (height + _GAP), place % columns * (width + _GAP)
+        page[top : top + height, left_edge : left_edge + width] = tile
+    return page
+
+
+def fitted(image: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return an image [C, H, W] and its target as square tiles of a sheet: [h, h, 3] uint8 and [h, h] of classes."""
+    side = (_SIDE, _SIDE)
+    classes = (target[0] > 0).astype(np.uint8) if target.dtype.kind == "f" else target.astype(np.uint8)
+    tile = ImageOps.pad(picture(image).convert("RGB"), side, Image.Resampling.BILINEAR)
+    return np.asarray(tile), np.asarray(ImageOps.pad(Image.fromarray(classes), side, Image.Resampling.NEAREST))
+
+
+def class_colours(colours: Sequence[str] | None, count: int) -> list[str]:
+    """Return the colours of so many classes as CSS."""
+    return ["#{:02x}{:02x}{:02x}".format(*row) for row in _palette(colours)[:count]]
+
+
+def _coloured(
+    target: np.ndarray, colours: Sequence[str] | None, size: tuple[int, int] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Colour a target, reduced to size (W, H), else to a thumbnail's.
+
+    Returns:
+        [h, w, 3] uint8, and how much of it is no background, [h, w] in [0, 1].
+    """
+    if target.dtype.kind == "f":
+        values = np.nan_to_num(target.reshape(-1, *target.shape[-2:])[0]).astype(np.float32)
+        values = np.clip(values / max(float(values.max()), 1e-12), 0, 1)
+        small = np.asarray(_small(Image.fromarray(np.rint(255 * values).astype(np.uint8)), size))
+        return np.repeat(small[..., None], 3, axis=2), small / 255
+    small = np.asarray(_small(Image.fromarray(target.astype(np.uint8)), size, Image.Resampling.NEAREST))
+    return _palette(colours)[small], (small > 0).astype(np.float64)
+
+
+def _palette(colours: Sequence[str] | None) -> np.ndarray:
+    """Return 256 colours: black for the background."""
+    own = list(colours)[1:] if colours else []
+    named = [*own, *_COLOURS] if own else ["#ffffff", *_COLOURS[1:]]
+    rows = [ImageColor.getrgb(named[index % len(named)])[:3] for index in range(255)]
+    return np.array([(0, 0, 0), *rows], dtype=np.uint8)
+
+
+def _small(
+    one: Image.Image, size: tuple[int, int] | None = None, how: Image.Resampling = Image.Resampling.BOX
+) -> Image.Image:
+    if size is None:
+        scale = _SIDE / max(one.size)
+        size = max(1, round(one.width * scale)), max(1, round(one.height * scale))
+    enlarged = size[0] > one.width
+    return one.resize(size, Image.Resampling.NEAREST if enlarged else how)
+
+
+def _jpeg(one: Image.Image) -> str:
+    buffer = io.BytesIO()
+    one.save(buffer, format="JPEG", quality=80)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _png(one: Image.Image) -> str:
+    buffer = io.BytesIO()
+    one.save(buffer, format="PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
