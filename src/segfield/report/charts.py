@@ -28,19 +28,17 @@ def histogram(found: Mapping[str, Any], label: str, colour: str, marks: Mapping[
         if count:
             height = max(1.0, _HEIGHT * count / top)
             x, y = _LEFT + place * step, _ABOVE + _HEIGHT - height
-            share = f"{low + place * (high - low) / len(counts):.3g} to {low + (place + 1) * (high - low) / len(counts):.3g}"
-            parts.append(
-                f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(step - 0.6, 0.6):.2f}" height="{height:.1f}">'
-                f"<title>{share}: {count:,}</title></rect>"
-            )
+            edges = (low + (place + more) * (high - low) / len(counts) for more in (0, 1))
+            span = " to ".join(f"{edge:.3g}" for edge in edges)
+            place_and_size = f'x="{x:.1f}" y="{y:.1f}" width="{max(step - 0.6, 0.6):.2f}" height="{height:.1f}"'
+            parts.append(f"<rect {place_and_size}><title>{span}: {count:,}</title></rect>")
     parts.append("</g>")
     base = _ABOVE + _HEIGHT
     parts.append(f'<line class="axis" x1="{_LEFT}" y1="{base}" x2="{_LEFT + _WIDTH}" y2="{base}"/>')
     for name, value in (marks or {}).items():
         x = _LEFT + _WIDTH * (value - low) / ((high - low) or 1)
-        parts.append(
-            f'<line class="mark" x1="{x:.1f}" y1="{_ABOVE}" x2="{x:.1f}" y2="{base}"><title>{escape(name)}</title></line>'
-        )
+        ends = f'x1="{x:.1f}" y1="{_ABOVE}" x2="{x:.1f}" y2="{base}"'
+        parts.append(f'<line class="mark" {ends}><title>{escape(name)}</title></line>')
     for share, anchor in ((0.0, "start"), (0.5, "middle"), (1.0, "end")):
         text = f"{low + share * (high - low):.3g}"
         parts.append(f'<text x="{_LEFT + share * _WIDTH:.0f}" y="{base + 15}" text-anchor="{anchor}">{text}</text>')

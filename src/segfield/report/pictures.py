@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageColor, ImageOps
 
-from segfield.data.audit.measure import picture
+from segfield.data.images import picture
 
 # Of classes from 1 on where the data has no colours: Okabe and Ito's, told apart with any colour vision.
 _COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#999999")
 _SIDE = 240  # longest side of a thumbnail in pixels; twice what is shown, for dense screens
-_TINT = 0.55  # share of a class's colour over the image
+_TINT = 0.4  # share of a class's colour over the image
 _GAP = 4  # pixels between the tiles of a sheet, white
 
 
@@ -34,8 +34,18 @@ def overlay(image: np.ndarray, target: np.ndarray, colours: Sequence[str] | None
     base = _small(picture(image)).convert("RGB")
     drawn, inside = _coloured(target, colours, base.size)
     alpha = (_TINT * inside)[..., None]
+    if target.dtype.kind != "f":
+        alpha[_edges(drawn)] = 1
     mixed = np.asarray(base) * (1 - alpha) + drawn * alpha
     return _jpeg(Image.fromarray(np.rint(mixed).astype(np.uint8)))
+
+
+def _edges(drawn: np.ndarray) -> np.ndarray:
+    """Return [h, w] bool: coloured pixels with a neighbour of another colour."""
+    padded = np.pad(drawn, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    neighbours = padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]
+    differ = np.logical_or.reduce([(other != drawn).any(axis=2) for other in neighbours])
+    return np.asarray(differ & drawn.any(axis=2))
 
 
 def png(pixels: np.ndarray) -> str:
@@ -101,7 +111,7 @@ def _coloured(
 def _palette(colours: Sequence[str] | None) -> np.ndarray:
     """Return 256 colours: black for the background."""
     own = list(colours)[1:] if colours else []
-    named = [*own, *_COLOURS] if own else ["#ffffff", *_COLOURS[1:]]
+    named = own or _COLOURS
     rows = [ImageColor.getrgb(named[index % len(named)])[:3] for index in range(255)]
     return np.array([(0, 0, 0), *rows], dtype=np.uint8)
 

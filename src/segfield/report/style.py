@@ -26,11 +26,12 @@ code,.path{font-family:ui-monospace,"DejaVu Sans Mono",monospace;font-size:13px;
 .box{margin-bottom:12px;overflow-x:auto}
 .columns{display:grid;grid-template-columns:repeat(auto-fit,minmax(320px,1fr));gap:12px}
 .columns .box{margin:0}
-table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}
+table{border-collapse:collapse;min-width:55%;font-variant-numeric:tabular-nums}
 th{text-align:left;font-weight:600;color:var(--soft);font-size:13px}
-th,td{padding:5px 14px 5px 0;border-bottom:1px solid var(--line);vertical-align:top}
+th,td{padding:5px 26px 5px 0;border-bottom:1px solid var(--line);vertical-align:top}
 tr:last-child td{border-bottom:0}
-td.num,th.num{text-align:right}
+td.num,th.num{text-align:right;white-space:nowrap}
+.box p{margin:10px 0 0}
 .finding{border-left:4px solid;padding:10px 16px;margin-bottom:10px;border-radius:0 10px 10px 0}
 .finding p{color:var(--ink);font-weight:400}
 .finding h3{margin:0 0 2px}

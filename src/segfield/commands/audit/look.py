@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import torch
 from PIL import Image
 
 from segfield.data.audit import Audit
+from segfield.data.loader import collate
 from segfield.files import whole, write_text
 from segfield.report.page import Shown, page
 from segfield.report.pictures import class_colours, fitted, mask, overlay, png, sheet, thumbnail
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 _SHOWN = 24  # samples of the gallery
 _PAIRS = 12  # suspicious pairs
 _AUGMENTED = 16
+_PARTS = {"train": 0, "val": 1, "test": 2}
 
 
 def write(folder: Path, data: "PixelwiseData", found: Audit, augmentation: tuple[Any, int] | None) -> None:
@@ -67,23 +70,21 @@ def _gallery(data: "PixelwiseData", found: Audit) -> Iterator[Shown]:
 
 def spread(places: Sequence[int], parts: Sequence[str], groups: Sequence[str], most: int) -> list[int]:
     """Choose places in turns over the parts, and within a part over the groups; the same ones each time."""
-    turns: dict[str, list[tuple[int, bytes, int]]] = {}
-    seen: dict[str, int] = {}
-    for place in sorted(places, key=lambda place: hashlib.sha256(f"{groups[place]}:{place}".encode()).digest()):
-        seen[groups[place]] = seen.get(groups[place], 0) + 1
-        order = hashlib.sha256(groups[place].encode()).digest()
-        turns.setdefault(parts[place], []).append((seen[groups[place]], order, place))
-    queues = [[place for *_, place in sorted(queue)] for queue in turns.values()]
-    chosen = []
-    while len(chosen) < most and any(queues):
-        chosen += [queue.pop(0) for queue in queues if queue][: most - len(chosen)]
-    return sorted(
-        chosen,
-        key=lambda place: (
-            ["train", "val", "test"].index(parts[place]) if parts[place] in ("train", "val", "test") else 3,
-            place,
-        ),
-    )
+    queues: dict[str, list[tuple[int, bytes, int]]] = {}
+    seen: Counter[str] = Counter()
+    for place in sorted(places, key=lambda place: _order(f"{groups[place]}:{place}")):
+        seen[groups[place]] += 1
+        queues.setdefault(parts[place], []).append((seen[groups[place]], _order(groups[place]), place))
+    for queue in queues.values():
+        queue.sort(reverse=True)
+    chosen: list[int] = []
+    while len(chosen) < most and any(queues.values()):
+        chosen += [queue.pop()[-1] for queue in queues.values() if queue][: most - len(chosen)]
+    return sorted(chosen, key=lambda place: (_PARTS.get(parts[place], len(_PARTS)), place))
+
+
+def _order(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
 
 
 def _alike(data: "PixelwiseData", found: Audit) -> Iterator[Shown]:
@@ -108,18 +109,16 @@ def augmented(data: "PixelwiseData", augmentation: Any, seed: int) -> np.ndarray
         seed: of the run.
     """
     places = data.indices("train")
-    groups = {index: group for index, (_, group, _) in enumerate(data.split_table())}
-    chosen = spread(places, dict.fromkeys(places, "train"), groups, 2 * _AUGMENTED) if places else []
+    groups, parts = zip(*[(group, part) for _, group, part in data.split_table()], strict=True) if places else ((), ())
     images, masks = [], []
-    for index in chosen:
+    for index in spread(places, parts, groups, 2 * _AUGMENTED):
         try:
             item = data.item(index)
         except (ValueError, OSError):  # listed as unreadable already
             continue
-        batch = {name: value[None] for name, value in item.items() if torch.is_tensor(value)}
+        batch = collate([item])
         image = batch["image"]
-        batch |= {"image": image.float() / 255 if image.dtype == torch.uint8 else image.float()}
-        batch |= {"index": torch.tensor([index]), "id": [item["id"]], "group": [item["group"]]}
+        batch["image"] = image.float() / 255 if image.dtype == torch.uint8 else image.float()  # as task.py does it
         changed = batch if augmentation is None else augmentation(batch, seed, 0)
         images.append((changed["image"][0].clamp(0, 1) * 255).round().byte().numpy())
         masks.append(changed["target"][0].numpy())

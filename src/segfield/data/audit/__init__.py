@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from segfield.data.audit import totals
 from segfield.data.audit.judge import Finding, errors, warnings
-from segfield.data.audit.likeness import NEAR, near_pairs, same
+from segfield.data.audit.likeness import ALIKE, NEAR, near_pairs, same
 from segfield.data.audit.measure import Measured, measure
 from segfield.data.module import PixelwiseData
 from segfield.data.sample import Sample
@@ -90,7 +90,7 @@ class _Samples(Dataset[Measured]):
         return measure(self._data, self._samples[index])
 
 
-def _as_it_is(one: Measured) -> Measured:
+def _as_it_is(one: Any) -> Any:
     return one
 
 
@@ -182,11 +182,13 @@ def _likeness(samples: Sequence[Sample], parts: Sequence[str], measured: Sequenc
         [measured[place].hash64 for place in places],
         [parts[place] for place in places],
         [measured[place].digest for place in places],
+        [measured[place].small for place in places],
     )
     pairs = [(places[pair.first], places[pair.second], pair.distance) for pair in found.pairs]
     return {
         "exact": exact,
-        "threshold": NEAR,
+        "bits": NEAR,
+        "correlation": ALIKE,
         "near": [
             {"ids": [samples[a].id, samples[b].id], "parts": [parts[a], parts[b]], "distance": distance}
             for a, b, distance in pairs

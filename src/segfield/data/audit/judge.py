@@ -123,7 +123,10 @@ def _alike(facts: Mapping[str, Any]) -> list[Finding]:
         names = [
             f"{' ~ '.join(one['ids'])} ({one['distance']} bits, {', '.join(one['parts'])})" for one in likeness["near"]
         ]
-        what = f"{across} pairs of images in two parts look alike (perceptual hash, at most {likeness['threshold']} of 64 bits)"
+        what = (
+            f"{across} pairs of images in two parts look alike (at most {likeness['bits']} of the perceptual hash's "
+            f"64 bits differ, colours correlate by {likeness['correlation']} or more)"
+        )
         mend = "If they show the same object, scores are too good: give them one group. Look at them on the page."
         found.append(Finding("near-duplicates", what, mend, names))
     apart = [one for one in likeness["exact"] if len(one["parts"]) == 1 and one["groups"] > 1]

@@ -3,13 +3,13 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import imagehash
 import numpy as np
 from PIL import Image
 
-from segfield.data.images import file_size, read_mask
+from segfield.data.images import file_size, picture, read_mask
 from segfield.data.loader import tensors
 from segfield.data.module import PixelwiseData
 from segfield.data.sample import Sample
@@ -18,6 +18,7 @@ from segfield.data.sample import Sample
 UNREADABLE, OTHER_SIZE, VALUES, UNFIT = "unreadable", "mask size", "mask values", "unfit"
 _KEPT = 512  # values of a float image that are kept for percentiles, per channel
 _FEW = 32  # values of a mask file that are listed; more are greys
+SMALL = 16  # side of the picture that nearly equal ones are compared by
 _HASHED = 256  # longest side of the picture that is hashed, after a fast reduction
 
 
@@ -32,7 +33,7 @@ class Stored(NamedTuple):
 class Channels(NamedTuple):
     """Values of an image, per channel: uint8 ones as histogram [C, 256], floats as a few of them [C, n]."""
 
-    count: int
+    pixels: int
     total: np.ndarray
     squares: np.ndarray
     least: np.ndarray
@@ -56,6 +57,7 @@ class Measured(NamedTuple):
     digest: str = ""  # of the image's pixels
     target_digest: str = ""
     hash64: int = 0
+    small: bytes = b""  # the picture at 16x16, RGB
     is_constant: bool = False
 
 
@@ -75,6 +77,8 @@ def measure(data: PixelwiseData, sample: Sample) -> Measured:
         inside = inside[valid[0]]
     counts = np.bincount(inside.ravel(), minlength=_classes(data)) if inside.dtype.kind in "iub" else np.zeros(0, int)
     floats = (float(target.min()), float(target.max())) if target.dtype.kind == "f" else None
+    seen = picture(image)
+    seen.thumbnail((_HASHED, _HASHED), Image.Resampling.BOX)
     constant = bool((image == image[:, :1, :1]).all())
     return Measured(
         files,
@@ -86,20 +90,10 @@ def measure(data: PixelwiseData, sample: Sample) -> Measured:
         stored_values=_stored_values(paths.get("mask")),
         digest=_digest(image),
         target_digest=_digest(target),
-        hash64=0 if constant else _hash64(image),
+        hash64=0 if constant else _hash64(seen),
+        small=seen.convert("RGB").resize((SMALL, SMALL), Image.Resampling.BOX).tobytes(),
         is_constant=constant,
     )
-
-
-def picture(image: np.ndarray) -> Image.Image:
-    """Return [C, H, W] as a picture: three channels as red, green and blue, else the first; floats are stretched."""
-    shown = image[:3] if len(image) >= 3 else image[:1]
-    if shown.dtype != np.uint8:
-        finite = np.isfinite(shown)
-        low, high = (float(shown[finite].min()), float(shown[finite].max())) if finite.any() else (0.0, 0.0)
-        scaled = (np.where(finite, shown, low) - low) * (255 / (high - low)) if high > low else np.zeros(shown.shape)
-        shown = np.rint(scaled).astype(np.uint8)
-    return Image.fromarray(shown[0] if len(shown) == 1 else np.ascontiguousarray(shown.transpose(1, 2, 0)))
 
 
 def _classes(data: PixelwiseData) -> int:
@@ -123,7 +117,7 @@ def _stored(path: Path) -> Stored:
     try:
         with Image.open(path) as opened:
             return Stored(kind, opened.mode, (opened.height, opened.width))
-    except Exception:  # noqa: BLE001, whatever a damaged header brings about
+    except Exception:  # whatever a damaged header brings about
         return Stored(kind, "", None)
 
 
@@ -136,7 +130,7 @@ def _kind(files: Mapping[str, Stored], paths: Mapping[str, Path]) -> str:
             file_size(path)
             with Image.open(path) as opened:
                 opened.load()
-        except Exception:  # noqa: BLE001, a decoder of damaged content raises anything
+        except Exception:  # a decoder of damaged content raises anything
             return UNREADABLE
     if "image" in files and "mask" in files:
         return OTHER_SIZE if files["image"].size != files["mask"].size else VALUES
@@ -177,9 +171,7 @@ def _digest(array: np.ndarray) -> str:
     return content.hexdigest()[:32]
 
 
-def _hash64(image: np.ndarray) -> int:
+def _hash64(seen: Image.Image) -> int:
     """Return ImageHash's perceptual hash: the signs of 64 low frequencies, against their median."""
-    small: Any = picture(image)
-    small.thumbnail((_HASHED, _HASHED), Image.Resampling.BOX)
-    bits: np.ndarray = imagehash.phash(small).hash
+    bits: np.ndarray = imagehash.phash(seen).hash
     return int.from_bytes(np.packbits(bits.ravel()).tobytes(), "big")

@@ -40,7 +40,7 @@ def channels(found: Sequence[Channels]) -> list[dict[str, Any]]:
     """
     if not found:
         return []
-    count = sum(one.count for one in found)
+    count = sum(one.pixels for one in found)
     mean = np.sum([one.total for one in found], axis=0) / count
     variance = np.sum([one.squares for one in found], axis=0) / count - mean**2
     least, most = np.min([one.least for one in found], axis=0), np.max([one.most for one in found], axis=0)
