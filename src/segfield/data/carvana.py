@@ -164,7 +164,7 @@ def _labels(table: Path, cars: Set[str]) -> dict[str, dict[str, str]]:
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file, strict=True)
-            if tuple(rows.fieldnames or ()) != _COLUMNS:
+            if tuple(rows.fieldnames or ())[: len(_COLUMNS)] != _COLUMNS:
                 header = ",".join(rows.fieldnames or ())[:60]
                 log.warning("%s begins with %r, expected %r: cars have no labels.", table, header, ",".join(_COLUMNS))
                 return {}

@@ -31,7 +31,7 @@ def classes(facts: Mapping[str, Any], colours: Sequence[str]) -> str:
         weight = "-" if row["weight"] is None else f"{row['weight']:.4g}"
         rows += (
             f'<tr><td><span class="swatch" style="background:{escape(colour)}"></span>{escape(row["name"])}</td>'
-            f'<td class="num">{100 * row["share"]:.4g} % {bar(row["share"], colour)}</td>'
+            f'<td class="num">{100 * row["share"]:.4g} % {bar(row["share"], colour if colour != "#000000" else "var(--n)")}</td>'
             f'<td class="num">{row["images"]:,}</td><td class="num">{weight}</td></tr>'
         )
     heads = ("pixels of the training part", "images", "weight")

@@ -70,7 +70,7 @@ def main(arguments: list[str]) -> int:
 
 def _place(node: dict[str, Any]) -> str:
     """Return where the data lies."""
-    return ", ".join(str(node[name]) for name in ("root", "images", "masks") if node.get(name))
+    return ", ".join(dict.fromkeys(str(node[name]) for name in ("root", "images", "masks") if node.get(name)))
 
 
 @contextmanager

@@ -94,7 +94,11 @@ def _alike(data: "PixelwiseData", found: Audit) -> Iterator[Shown]:
     exact = sorted(likeness["exact"], key=lambda one: (len(one["parts"]) == 1, one["same_mask"]))
     pairs = [(one["ids"][:2], "pixel by pixel", one["parts"]) for one in exact[: _PAIRS // 2]]
     pairs += [(one["ids"], f"{one['distance']} of 64 bits differ", one["parts"]) for one in likeness["near"]]
-    for ids, how, parts in pairs[:_PAIRS]:
+    shown: set[str] = set()
+    for ids, how, parts in pairs:
+        if len(shown) >= 2 * _PAIRS or shown.issuperset(ids):  # of many that are alike a few are enough
+            continue
+        shown.update(ids)
         read = [data.read(by_id[id_], data.size) for id_ in ids]
         pictures = [overlay(arrays["image"], arrays["target"], data.colours) for arrays in read]
         yield Shown(pictures, " | ".join(ids), (how, " and ".join(dict.fromkeys(parts))))

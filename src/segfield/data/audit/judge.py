@@ -21,24 +21,24 @@ class Finding(NamedTuple):
 # kind -> (what, mend) of samples that cannot be used.
 _UNUSABLE = {
     UNREADABLE: (
-        "samples have a file that cannot be read",
+        "samples with a file that cannot be read",
         "Copy or download them again, or remove them; data.on_error=skip would leave them out of every epoch.",
     ),
     OTHER_SIZE: (
-        "masks have another size than their image",
+        "masks of another size than their image",
         "Export these masks again from the images as they are, or remove the pairs.",
     ),
     VALUES: (
-        "masks hold what is no class",
+        "masks with values that are no class",
         "Each message says which values were found; save the masks with one value per class, or map the values.",
     ),
-    UNFIT: ("samples do not fit the configuration", "Each message says what to change."),
+    UNFIT: ("samples that do not fit the configuration", "Each message says what to change."),
 }
 _FOUND = {
-    "missing": ("images have no mask", "Add the masks, or remove the images."),
-    "absent": ("files are listed but not there", "Fetch them, or remove them from the list."),
-    "duplicate": ("names stand for two files", "Remove one of the two."),
-    "unreadable": ("files cannot be read", "Copy or download them again, or remove them."),
+    "missing": ("images without a mask", "Add the masks, or remove the images."),
+    "absent": ("files that are listed, but not there", "Fetch them, or remove them from the list."),
+    "duplicate": ("names that stand for two files", "Remove one of the two."),
+    "unreadable": ("files that cannot be read", "Copy or download them again, or remove them."),
 }
 
 
@@ -51,21 +51,23 @@ def errors(facts: Mapping[str, Any]) -> list[Finding]:
         found.append(Finding("no samples", "there is no sample to train on", "Correct what is told below.", []))
     for kind, names in facts["findings"].items():
         if kind in _FOUND:
-            found.append(Finding(kind, f"{len(names)} {_FOUND[kind][0]}", _FOUND[kind][1], names))
+            found.append(Finding(kind, f"{_FOUND[kind][0]}: {len(names)}", _FOUND[kind][1], names))
     for kind, (what, mend) in _UNUSABLE.items():
         if names := [one["message"] for one in facts["unusable"] if one["kind"] == kind]:
-            found.append(Finding(kind, f"{len(names)} {what}", mend, names))
+            found.append(Finding(kind, f"{what}: {len(names)}", mend, names))
     if facts["split"] and facts["samples"]:
         found.append(Finding("split", "the samples cannot be split", facts["split"], []))
     if names := facts["shared_groups"]:
         found.append(
-            Finding("group leak", f"{len(names)} groups stand in several parts", "Split by group, never within.", names)
+            Finding("group leak", f"groups in several parts: {len(names)}", "Split by group, never within.", names)
         )
     across = [one for one in facts["likeness"]["exact"] if len(one["parts"]) > 1]
     if across:
         names = [" = ".join(one["ids"]) + f" ({', '.join(one['parts'])})" for one in across]
         mend = "A score would be of images that were trained on. Remove the copies, or give them one group."
-        found.append(Finding("duplicates", f"{len(across)} images stand in several parts, pixel by pixel", mend, names))
+        found.append(
+            Finding("duplicates", f"images that stand in several parts, pixel by pixel: {len(across)}", mend, names)
+        )
     found += _unteachable(facts)
     return found
 
@@ -83,31 +85,31 @@ def _unteachable(facts: Mapping[str, Any]) -> list[Finding]:
         sizes = [f"{size}: {count} images" for size, count in facts["working_sizes"].items()]
         found.append(Finding("sizes", "images have several sizes, and data.size is null", mend, sizes))
     if names := facts["infinite"]:
-        found.append(Finding("infinite", f"{len(names)} images hold NaN or infinity", "Correct the files.", names))
+        found.append(Finding("infinite", f"images with NaN or infinity: {len(names)}", "Correct the files.", names))
     return found
 
 
 def warnings(facts: Mapping[str, Any]) -> list[Finding]:
     """Return what deserves a look, and does not stop a training."""
     found = [
-        Finding(kind, f"{len(names)} files were found {kind}", "They are left out.", names)
+        Finding(kind, f"files found {kind}: {len(names)}", "They are left out.", names)
         for kind, names in facts["findings"].items()
         if kind not in _FOUND and kind != "orphaned"
     ]
     if names := facts["findings"].get("orphaned"):
-        found.append(Finding("orphaned", f"{len(names)} masks have no image", "They are left out.", names))
-    found += [Finding("note", one["text"], "", []) for one in facts["notes"] if one["level"] != "info"]
+        found.append(Finding("orphaned", f"masks without an image: {len(names)}", "They are left out.", names))
+    found += [Finding("note", one["text"].rstrip("."), "", []) for one in facts["notes"] if one["level"] != "info"]
     found += _alike(facts)
     if names := facts["own_shared_groups"]:
-        what = f"{len(names)} groups stand in several of the data's own parts"
+        what = f"groups in several of the data's own parts: {len(names)}"
         found.append(Finding("own parts", what, "Regroup them with data.split=fractions.", names))
     if names := facts["constant"]:
         found.append(
-            Finding("constant", f"{len(names)} images have one colour", "Look whether they belong here.", names)
+            Finding("constant", f"images of one colour: {len(names)}", "Look whether they belong here.", names)
         )
     absent = [row["name"] for row in facts["classes"] if not row["images"]]
     if absent and facts["shares"]["empty"] != facts["sound"]:
-        what = f"{len(absent)} classes are in no training mask"
+        what = f"classes in no training mask: {len(absent)}"
         found.append(Finding("absent classes", what, "They cannot be learnt; see data.classes.", absent))
     if len(facts["classes"]) == 2 and 0 < facts["classes"][1]["share"] < _RARE:
         what = f"the foreground is {100 * facts['classes'][1]['share']:.2g} % of the pixels"
@@ -124,7 +126,7 @@ def _alike(facts: Mapping[str, Any]) -> list[Finding]:
             f"{' ~ '.join(one['ids'])} ({one['distance']} bits, {', '.join(one['parts'])})" for one in likeness["near"]
         ]
         what = (
-            f"{across} pairs of images in two parts look alike (at most {likeness['bits']} of the perceptual hash's "
+            f"pairs of images in two parts that look alike: {across} (at most {likeness['bits']} of the perceptual hash's "
             f"64 bits differ, colours correlate by {likeness['correlation']} or more)"
         )
         mend = "If they show the same object, scores are too good: give them one group. Look at them on the page."
@@ -132,10 +134,10 @@ def _alike(facts: Mapping[str, Any]) -> list[Finding]:
     apart = [one for one in likeness["exact"] if len(one["parts"]) == 1 and one["groups"] > 1]
     if apart:
         names = [" = ".join(one["ids"]) for one in apart]
-        what = f"{len(apart)} images stand several times in one part, as different groups"
+        what = f"images that stand several times in one part, as different groups: {len(apart)}"
         found.append(Finding("copies", what, "Another split or fold puts them in two parts: remove the copies.", names))
     if names := [" = ".join(one["ids"]) for one in likeness["exact"] if not one["same_mask"]]:
-        what = f"{len(names)} images stand several times, with different masks"
+        what = f"images that stand several times, with different masks: {len(names)}"
         found.append(Finding("contradictions", what, "Decide which mask is right.", names))
     return found
 

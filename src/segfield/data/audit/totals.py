@@ -114,12 +114,13 @@ def weights(table: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def shares(found: Sequence[Measured]) -> dict[str, Any]:
     """Return a histogram of the foreground's share per image, and how many images have none."""
     values = np.array([one.share for one in found])
-    counts, _ = np.histogram(values, bins=50, range=(0.0, 1.0))
+    high = float(np.ceil(20 * max(values.max(initial=0), 0.05)) / 20)
+    counts, _ = np.histogram(values, bins=50, range=(0.0, high))
     return {
         "empty": int(np.count_nonzero(values == 0)),
         "full": int(np.count_nonzero(values == 1)),
         "mean": float(values.mean()) if len(values) else 0.0,
-        "histogram": {"low": 0.0, "high": 1.0, "counts": counts.tolist()},
+        "histogram": {"low": 0.0, "high": high, "counts": counts.tolist()},
     }
 
 
