@@ -28,10 +28,11 @@ def classes(facts: Mapping[str, Any], colours: Sequence[str]) -> str:
         return ""
     rows = ""
     for row, colour in zip(facts["classes"], colours, strict=True):
+        drawn = "var(--n)" if colour == "#000000" else colour  # a black bar is none on a dark page
         weight = "-" if row["weight"] is None else f"{row['weight']:.4g}"
         rows += (
             f'<tr><td><span class="swatch" style="background:{escape(colour)}"></span>{escape(row["name"])}</td>'
-            f'<td class="num">{100 * row["share"]:.4g} % {bar(row["share"], colour if colour != "#000000" else "var(--n)")}</td>'
+            f'<td class="num">{100 * row["share"]:.4g} % {bar(row["share"], drawn)}</td>'
             f'<td class="num">{row["images"]:,}</td><td class="num">{weight}</td></tr>'
         )
     heads = ("pixels of the training part", "images", "weight")

@@ -12,8 +12,8 @@ from PIL import Image, ImageColor, ImageOps
 
 from segfield.data.images import picture
 
-# Of classes from 1 on where the data has no colours: pink, which few pictures have, then Okabe and Ito's, told apart with
-# any colour vision.
+# Of classes from 1 on where the data has no colours: pink, which few pictures have, then Okabe and Ito's, told apart
+# with any colour vision.
 _COLOURS = ("#f0308c", "#56b4e9", "#009e73", "#f0e442", "#e69f00", "#0072b2", "#d55e00", "#999999")
 _SIDE = 240  # longest side of a thumbnail in pixels; twice what is shown, for dense screens
 _TINT = 0.4  # share of a class's colour over the image

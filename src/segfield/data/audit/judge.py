@@ -126,8 +126,8 @@ def _alike(facts: Mapping[str, Any]) -> list[Finding]:
             f"{' ~ '.join(one['ids'])} ({one['distance']} bits, {', '.join(one['parts'])})" for one in likeness["near"]
         ]
         what = (
-            f"pairs of images in two parts that look alike: {across} (at most {likeness['bits']} of the perceptual hash's "
-            f"64 bits differ, colours correlate by {likeness['correlation']} or more)"
+            f"pairs of images in two parts that look alike: {across} (at most {likeness['bits']} of 64 bits of the "
+            f"perceptual hash differ, colours correlate by {likeness['correlation']} or more)"
         )
         mend = "If they show the same object, scores are too good: give them one group. Look at them on the page."
         found.append(Finding("near-duplicates", what, mend, names))
