@@ -50,6 +50,8 @@ def near_pairs(
         digests: of their pixels; pairs with equal ones are left to same().
         small: their colours at 16x16.
     """
+    if not hashes:
+        return NearPairs([], 0, 0)
     bits = np.array(hashes, dtype=np.uint64)
     part = np.unique(np.array(parts), return_inverse=True)[1]
     pixels = np.unique(np.array(digests), return_inverse=True)[1]
@@ -70,7 +72,7 @@ def near_pairs(
 def _standardised(small: Sequence[bytes]) -> np.ndarray:
     """Return [N, n] float32 of mean 0 and length 1."""
     values = np.array([np.frombuffer(one, dtype=np.uint8) for one in small], dtype=np.float32).reshape(len(small), -1)
-    values -= values.mean(axis=1, keepdims=True) if values.size else 0
+    values -= values.mean(axis=1, keepdims=True)
     return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-6))
 
 
