@@ -127,7 +127,8 @@ def picture(image: np.ndarray) -> Image.Image:
         low, high = (float(shown[finite].min()), float(shown[finite].max())) if finite.any() else (0.0, 0.0)
         scaled = (np.where(finite, shown, low) - low) * (255 / (high - low)) if high > low else np.zeros(shown.shape)
         shown = np.rint(scaled).astype(np.uint8)
-    return Image.fromarray(shown[0] if len(shown) == 1 else np.ascontiguousarray(shown.transpose(1, 2, 0)))
+    planes = [Image.fromarray(plane) for plane in shown]
+    return planes[0] if len(planes) == 1 else Image.merge("RGB", planes)  # faster than a transposed array
 
 
 @contextlib.contextmanager
