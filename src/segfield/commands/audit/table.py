@@ -13,12 +13,13 @@ if TYPE_CHECKING:
     from segfield.data.audit import Audit
     from segfield.data.audit.judge import Finding
 
+_WIDE = 160  # columns of a file or a pipe
 _NAMED = 3  # names of a finding; audit.json has all
 
 
 def show(found: "Audit") -> None:
     """Write the table to stdout, faults and warnings to stderr."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
     table = Table(show_header=False, box=None, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
