@@ -143,9 +143,11 @@ class PixelwiseTask(pl.LightningModule):
         return self.prepare(batch, augment=training)
 
     def prepare(self, batch: Batch, *, augment: bool = False) -> Batch:
-        """Return the batch with its image as float32, augmented if asked for, standardised."""
+        """Return the batch with its image as float32, augmented if asked for, standardised, and classes as int64."""
         image = batch["image"]
         batch = {**batch, "image": image.float() / 255 if image.dtype == torch.uint8 else image.float()}
+        if "target" in batch and not batch["target"].is_floating_point():
+            batch["target"] = batch["target"].long()  # on the device: a loader would move eight times as much
         if augment and self._augmentation is not None:
             batch = self._augmentation(batch, self.seed, self.current_epoch)
         return {**batch, "image": (batch["image"] - self.mean) / self.std}
@@ -208,7 +210,7 @@ class PixelwiseTask(pl.LightningModule):
         logits, batch = self.predict_batch(batch)
         target, valid = batch["target"], batch.get("valid")
         loss: Tensor = self.loss(logits, target, batch.get("weight"), valid)
-        self._mean_loss(stage).update(loss.detach(), len(target))
+        self._mean_loss(stage).update(loss.detach(), len(target), valid)
         self._collection(stage).update(logits.detach(), target, valid, batch["group"])
         if first:  # from then on Lightning has the metrics; it computes them at the end of the epoch
             for name, score in self._scores(stage).items():

@@ -70,7 +70,7 @@ def test_pairs_are_bytes_and_classes_that_match_the_files(demo: Path) -> None:
     name = Path(item["id"]).stem
     with Image.open(demo / f"train_masks/{name}_mask.gif") as mask:
         assert np.array_equal(item["target"].numpy(), np.asarray(mask))
-    assert item["target"].dtype == torch.int64
+    assert item["target"].dtype == torch.uint8
 
 
 @pytest.mark.parametrize("size", [[32, 48], [40, 40]])

@@ -46,7 +46,7 @@ def test_pairs_of_two_folders_are_found_by_their_names(root: Path) -> None:
     with Image.open(root / "images/4.png") as image, Image.open(root / "masks/4.png") as mask:
         assert np.array_equal(item["image"].numpy(), np.asarray(image).transpose(2, 0, 1))
         assert np.array_equal(item["target"].numpy(), np.asarray(mask) > 0)
-    assert (item["image"].dtype, item["target"].dtype) == (torch.uint8, torch.int64)
+    assert (item["image"].dtype, item["target"].dtype) == (torch.uint8, torch.uint8)
 
 
 def test_without_a_pattern_each_image_is_a_group(root: Path) -> None:

@@ -147,10 +147,10 @@ def test_arrays_that_may_not_be_written_are_read_without_a_warning() -> None:
     assert torch.equal(listed(target=target).item(0)["target"], torch.zeros(4, 4))
 
 
-def test_an_item_carries_its_id_group_and_index_and_classes_as_int64() -> None:
+def test_an_item_carries_its_id_group_and_index_and_classes_as_they_are_stored() -> None:
     item = listed().item(7)
     assert (item["id"], item["group"], item["index"]) == ("07", "g3", 7)
-    assert (item["image"].dtype, item["target"].dtype, item["valid"].dtype) == (torch.uint8, torch.int64, torch.bool)
+    assert (item["image"].dtype, item["target"].dtype, item["valid"].dtype) == (torch.uint8, torch.uint8, torch.bool)
     assert int(item["image"][0, 0, 0]) == 7
 
 

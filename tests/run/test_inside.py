@@ -65,6 +65,7 @@ def test_lightning_would_make_an_absolute_path_of_such_a_field_and_expand_variab
 
 def test_only_the_places_of_data_lie_elsewhere_not_its_other_settings() -> None:
     places = {"root": "/data", "images": "/a", "masks": "/b", "cache_dir": "/c", "group_pattern": "^/(..)/../x$"}
+    places |= {"split_file": "/d/parts.csv", "fold_file": "/e/cvind.mat"}
     assert paths_outside({"data": places}) == []
     for name in ("mask_pattern", "name", "roots"):
         assert len(paths_outside({"data": {name: "../../{stem}"}})) == 1

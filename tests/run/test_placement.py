@@ -67,3 +67,26 @@ def test_outputs_go_to_the_project_unless_the_environment_names_a_place(monkeypa
 def test_a_misspelt_placement_key_gets_a_suggestion() -> None:
     with pytest.raises(ValueError, match=r"thread is no placement \(did you mean threads\?\)"):
         placement.override(CONFIG, ["thread=4"])
+
+
+def test_a_typed_file_beside_the_data_is_made_absolute_where_it_is_and_else_lies_in_the_datas_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "parts.csv").touch()
+    config = {"data": {"split_file": "parts.csv", "fold_file": "cvind.mat"}}
+    assert placement.absolute(config)["data"] == {"split_file": str(tmp_path / "parts.csv"), "fold_file": "cvind.mat"}
+
+
+def test_a_frozen_file_beside_the_data_is_looked_for_again_in_the_datas_folder_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "parts.csv").touch()
+    config = {**CONFIG, "data": {**CONFIG["data"], "split_file": "parts.csv"}}
+    assert placement.override(config, ["threads=1"])["data"]["split_file"] == "parts.csv"
+    changed = placement.change(config, ["data.split_file=parts.csv"])
+    assert changed["data"]["split_file"] == str(tmp_path / "parts.csv")
+    assert "data.split_file" in placement.difference(config, changed)
+    with pytest.raises(ValueError, match=r"data\.split_file is no placement"):
+        placement.override(config, ["data.split_file=parts.csv"])

@@ -13,7 +13,7 @@ import re
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 
@@ -41,6 +41,7 @@ class Carvana(PixelwiseData):
         photographs: "train" or "train_hq"; None: the first of these and the root itself that has any.
     """
 
+    picture_alone: ClassVar[bool] = True
     root: str | None = None
     photographs: str | None = None
 

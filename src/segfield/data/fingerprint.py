@@ -19,6 +19,7 @@ Row = tuple[str, str, int, str]  # id, file, bytes, sha256
 
 FINGERPRINT = "data.csv"
 _HEADER = ("id", "file", "bytes", "sha256")
+UNREADABLE = "unreadable"  # in place of a hash
 _DIGITS = 16  # of sha256: 64 bits, a changed file keeps them with probability 5e-20; a whole one doubles the table
 _DRAWN = 32  # samples without files that are drawn and hashed
 _THREADS = 8  # a disk answers several at once, and hashlib works without the interpreter's lock
@@ -28,6 +29,8 @@ def fingerprint(
     samples: Sequence[tuple[str, Mapping[str, Any]]],
     places: Mapping[Path, str],
     read: Callable[[int], Mapping[str, np.ndarray]],
+    *,
+    skip: bool = False,
 ) -> list[Row]:
     """Hash what samples are read from, each file once.
 
@@ -35,18 +38,19 @@ def fingerprint(
         samples: (id, attributes); a Path among the attributes is a file, a string is content that stands in a table.
         places: folders that files lie in, each with the name that is put before what lies there.
         read: arrays of a sample by its place in `samples`; asked where no sample has a file or content.
+        skip: note a file that cannot be read as such instead of an error.
 
     Raises:
-        OSError: if a file cannot be read.
+        OSError: if a file cannot be read; the message names it.
     """
     files = sorted({value for _, attributes in samples for value in attributes.values() if isinstance(value, Path)})
     with ThreadPoolExecutor(_THREADS) as threads:
-        found = dict(zip(files, threads.map(_hashed, files), strict=True))
+        found = dict(zip(files, threads.map(lambda path: _tried(path, skip=skip), files), strict=True))
     rows: list[Row] = []
     for id_, attributes in samples:
         for key, value in attributes.items():
             if isinstance(value, Path):
-                rows.append((id_, _named(value, places), *found[value]))
+                rows.append((id_, named(value, places), *found[value]))
             elif isinstance(value, str):
                 rows.append((id_, f"{key}, row of {id_}", len(value), _digits(hashlib.sha256(value.encode()))))
     if rows:
@@ -54,7 +58,25 @@ def fingerprint(
     return [(id_, f"drawn {id_}", *_drawn(read(index))) for index, (id_, _) in enumerate(samples[:_DRAWN])]
 
 
-def _hashed(path: Path) -> tuple[int, str]:
+def _tried(path: Path, *, skip: bool) -> tuple[int, str]:
+    try:
+        return hashed(path)
+    except OSError as error:
+        if skip:
+            return 0, UNREADABLE
+        raise OSError(
+            error.errno,
+            f"{error.strerror}: {path}. Give it back, or check its permissions and its disk. A new run with "
+            "data.on_error=skip leaves its sample out, and counts it.",
+        ) from error
+
+
+def hashed(path: Path) -> tuple[int, str]:
+    """Return bytes and hash of a file.
+
+    Raises:
+        OSError: if it cannot be read.
+    """
     with path.open("rb") as file:
         content = hashlib.file_digest(file, "sha256")
         return file.tell(), _digits(content)
@@ -72,7 +94,8 @@ def _digits(content: "hashlib._Hash") -> str:
     return content.hexdigest()[:_DIGITS]
 
 
-def _named(path: Path, places: Mapping[Path, str]) -> str:
+def named(path: Path, places: Mapping[Path, str]) -> str:
+    """Return a file's name in the table: relative to the folder that it lies in."""
     for place in sorted(places, key=lambda place: len(place.parts), reverse=True):  # masks may lie below the images
         if path.is_relative_to(place):
             return (Path(places[place]) / path.relative_to(place)).as_posix()

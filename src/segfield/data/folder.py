@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 from PIL import Image
@@ -40,6 +40,7 @@ class Folder(PixelwiseData):
             the sample's group. None: each image is a group of its own.
     """
 
+    picture_alone: ClassVar[bool] = True
     images: str | None = None
     masks: str | None = None
     mask_pattern: str = _STEM

@@ -7,6 +7,7 @@ Not here: run-length masks (rle.py), which values mean which class (the data mod
 
 import contextlib
 import struct
+import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -49,8 +50,8 @@ def read_image(path: str | Path, channels: int, size: Sequence[int] | None = Non
         picture = _eight_bits(picture, path).convert(_MODES[channels])
         if size is not None and picture.size != (size[1], size[0]):
             picture = picture.resize((size[1], size[0]), Image.Resampling.BICUBIC)
-        array = np.array(picture)
-    return array[None] if channels == 1 else np.ascontiguousarray(array.transpose(2, 0, 1))
+        # One plane after the other: twice as fast as to transpose [H, W, 3].
+        return np.stack([np.asarray(band) for band in picture.split()])
 
 
 def read_mask(path: str | Path, size: Sequence[int] | None = None) -> np.ndarray:
@@ -134,17 +135,35 @@ def picture(image: np.ndarray) -> Image.Image:
 @contextlib.contextmanager
 def _opened(path: str | Path) -> Iterator[Image.Image]:
     """Open a file with one picture; whatever its content does inside the block names the file."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None  # Pillow's warns at 89 megapixels: ours is below
     try:
-        with Image.open(path) as picture:
+        with _unlimited(), Image.open(path) as picture:
             _check_one_picture(picture, path)
             yield picture
     except (FileNotFoundError, _UnfitError):
         raise
     except _DAMAGE as error:
         raise ValueError(_diagnosis(path, error)) from error
+
+
+class _Limit:
+    """Pillow's own limit, put aside while a thread of ours reads: it warns at 89 megapixels, _MAX_PIXELS is ours."""
+
+    lock, readers, kept = threading.Lock(), 0, Image.MAX_IMAGE_PIXELS
+
+
+@contextlib.contextmanager
+def _unlimited() -> Iterator[None]:
+    with _Limit.lock:
+        if _Limit.readers == 0:
+            _Limit.kept, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        _Limit.readers += 1
+    try:
+        yield
     finally:
-        Image.MAX_IMAGE_PIXELS = limit
+        with _Limit.lock:
+            _Limit.readers -= 1
+            if _Limit.readers == 0:
+                Image.MAX_IMAGE_PIXELS = _Limit.kept
 
 
 def _check_one_picture(picture: Image.Image, path: str | Path) -> None:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset, default_collate
 def tensors(
     name: str, arrays: Mapping[str, np.ndarray], channels: int, size: Sequence[int] | None
 ) -> dict[str, torch.Tensor]:
-    """Turn a sample's arrays into tensors, classes into int64.
+    """Turn a sample's arrays into tensors of the same types: what becomes int64 or float32 does so on the device.
 
     Args:
         name: of the sample, for messages.
@@ -37,10 +37,7 @@ def tensors(
             f"{name}: image {image.shape[-2:]} and target {target.shape[-2:]} must both have "
             f"data.size={None if size is None else list(size)}."
         )
-    found = {key: torch.from_numpy(np.require(array, requirements=["C", "W"])) for key, array in arrays.items()}
-    if not found["target"].is_floating_point():
-        found["target"] = found["target"].long()
-    return found
+    return {key: torch.from_numpy(np.require(array, requirements=["C", "W"])) for key, array in arrays.items()}
 
 
 class _Items(Dataset[dict[str, Any]]):
@@ -83,7 +80,9 @@ def _leave_group(worker: int) -> None:
 
 
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Stack samples to a batch: tensors [N, ...], `id` and `group` as lists.
+    """Stack samples to a batch: tensors [N, ...], `id` and `group` as lists; `valid` and `weight` of one are of all.
+
+    Where samples were skipped, `skipped` says why by their ids.
 
     Raises:
         ValueError: if the samples have different sizes.
@@ -95,5 +94,11 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
                 f"{first['id']} is {tuple(first['image'].shape)} and {item['id']} is {tuple(item['image'].shape)}: "
                 "one batch needs one size. Set data.size=[H,W], or data.batch_size=1."
             )
-    batch: dict[str, Any] = default_collate(items)
-    return batch
+    skipped = {item["id"]: item["skipped"] for item in items if "skipped" in item}
+    stacked = [{name: value for name, value in item.items() if name != "skipped"} for item in items]
+    for name, kind in (("valid", torch.bool), ("weight", torch.float32)):
+        if any(name in item for item in stacked):
+            size = first["image"].shape[-2:]
+            stacked = [{name: torch.ones((1, *size), dtype=kind), **item} for item in stacked]
+    batch: dict[str, Any] = default_collate(stacked)
+    return {**batch, "skipped": skipped} if skipped else batch

@@ -7,85 +7,46 @@ Not here: augmentation (augment.py, on the device), standardisation (task.py, af
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader
 
-from segfield.data.fingerprint import Row, fingerprint
-from segfield.data.loader import load, tensors
+from segfield.data.fingerprint import Row
+from segfield.data.items import Items
+from segfield.data.loader import load
+from segfield.data.parts import parts_of_samples
 from segfield.data.sample import Sample
 from segfield.data.sampler import EpochBatches
-from segfield.data.splits import frozen_parts, parts_of_groups
+from segfield.data.settings import Settings
 
 # Fields that name folders -> how their files are told apart.
 _PLACES = {"root": "", "images": "images", "masks": "masks"}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class PixelwiseData(pl.LightningDataModule, ABC):
-    """Abstract data module for one value per pixel. Its fields are the keys of conf/data/*.yaml.
+class PixelwiseData(Settings, pl.LightningDataModule, ABC):
+    """Abstract data module for one value per pixel. Its fields are the keys of conf/data/*.yaml, see settings.py."""
 
-    Args:
-        in_channels: C of the images; verified against what read() gives.
-        out_channels: K of the network's output: 1 for binary.
-        classes: names of the classes, the background's first; K of them where K is above 1.
-        colours: of the classes in pictures, "#rrggbb" each; None: figures' own.
-        size: working size [H, W]; None keeps the files' own (one batch then needs one size).
-        mean: of the image in [0, 1], one number or one per channel; subtracted after augmentation.
-        std: divides after the mean is subtracted.
-        batch_size: global batch of the optimiser's step, shared out over devices and accumulation.
-        num_workers: processes that read; 0 reads in the training process.
-        seed: orders the training part, with the epoch.
-        split_seed: orders the groups; fixed, so that a sweep over `seed` keeps its split.
-        test_fraction: share of the groups that neither trains nor validates.
-        val_fraction: share of the other groups that validates.
-        folds: K of K-fold cross-validation by group; replaces val_fraction.
-        fold: which of the K folds validates.
-        sample_fraction: share of the groups without the test part's to use at all.
-    """
-
-    in_channels: int
-    out_channels: int = 1
-    classes: Sequence[str] = ("background", "foreground")
-    colours: Sequence[str] | None = None
-    size: Sequence[int] | None = None
-    mean: float | Sequence[float] = 0.5
-    std: float | Sequence[float] = 0.25
-    batch_size: int
-    num_workers: int = 0
-    seed: int = 0
-    split_seed: int = 0
-    test_fraction: float = 0.0
-    val_fraction: float = 0.2
-    folds: int | None = None
-    fold: int | None = None
-    sample_fraction: float = 1.0
+    # Whether the image of read() is read_picture() of the attribute "image", so that a cache of masks is of use.
+    picture_alone: ClassVar[bool] = False
     predict_part: str | None = field(default=None, init=False)  # None: test where there is one, else val
     # What an audit finds wrong with the files, by kind: missing, orphaned, ... None: the first ends samples().
     findings: dict[str, list[str]] | None = field(default=None, init=False)
     _samples: list[Sample] = field(default_factory=list, init=False)
     _parts: list[str] = field(default_factory=list, init=False)
+    _items: Items = field(init=False)
     _kept: Sequence[tuple[str, str, str]] | None = field(default=None, init=False)
     _position: tuple[int, int] = field(default=(0, 0), init=False)
 
     def __post_init__(self) -> None:
-        super().__init__()
-        if self.size is not None and not _is_size(self.size):
-            raise ValueError(f"data.size is [H,W] in pixels, for example data.size=[256,384]; got {self.size}.")
-        if self.num_workers < 0:
-            raise ValueError(f"data.num_workers={self.num_workers} is a number of processes, 0 or more. Use 0.")
-        for name, value in (("mean", self.mean), ("std", self.std)):
-            if not isinstance(value, int | float) and len(value) != self.in_channels:
-                raise ValueError(
-                    f"data.{name}={list(value)} has {len(value)} numbers, data.in_channels is {self.in_channels}. "
-                    f"Give one number, or one per channel."
-                )
+        pl.LightningDataModule.__init__(self)
+        super().__post_init__()
 
     @abstractmethod
     def samples(self) -> list[Sample]:
@@ -129,22 +90,15 @@ class PixelwiseData(pl.LightningDataModule, ABC):
         twice = sorted({a.id for a, b in itertools.pairwise(found) if a.id == b.id})
         if twice:
             raise ValueError(f"{len(twice)} sample ids stand twice, the first is {twice[0]!r}: ids must be unique.")
-        groups = {sample.id: sample.group for sample in found}
-        parts = self._split(groups) if self._kept is None else frozen_parts(groups, self._kept)
+        parts = parts_of_samples(found, self, list(self._roots()), self._kept)
         self._samples = [sample for sample in found if sample.id in parts]
         self._parts = [parts[sample.id] for sample in self._samples]
+        self._items = Items(self._samples, self, self.read, self.read_picture, self._roots())
 
-    def _split(self, groups: Mapping[str, str]) -> dict[str, str]:
-        parts = parts_of_groups(
-            list(groups.values()),
-            test_fraction=self.test_fraction,
-            sample_fraction=self.sample_fraction,
-            val_fraction=self.val_fraction,
-            folds=self.folds,
-            fold=self.fold,
-            seed=self.split_seed,
-        )
-        return {id_: parts[group] for id_, group in groups.items() if group in parts}
+    def _roots(self) -> dict[Path, str]:
+        """Return the folders that files lie in, each with the name that tells its files from others'."""
+        folders = {name: getattr(self, name, None) for name in _PLACES}
+        return {Path(folder): _PLACES[name] for name, folder in folders.items() if folder}
 
     @final
     def keep_split(self, rows: Sequence[tuple[str, str, str]]) -> None:
@@ -159,15 +113,31 @@ class PixelwiseData(pl.LightningDataModule, ABC):
     def fingerprint(self) -> list[Row]:
         """Return (id, file, bytes, sha256) of every file that a sample in use is read from; see fingerprint.py.
 
+        From here on a file that changes is an error where it is read.
+
         Raises:
             OSError: if a file cannot be read.
         """
-        places = {}
-        for name, prefix in _PLACES.items():
-            if folder := getattr(self, name, None):
-                places.update({Path(folder): prefix, Path(folder).resolve(): prefix})
-        samples = [(sample.id, sample.attributes) for sample in self._samples]
-        return fingerprint(samples, places, lambda index: self.read(self._samples[index], self.size))
+        return self._items.fingerprint()
+
+    @final
+    def keep_fingerprint(self, rows: Sequence[Row]) -> None:
+        """Take rows for what fingerprint() gives: another process has made them of the same files."""
+        self._items.keep_fingerprint(rows)
+
+    @final
+    def decode(self) -> None:
+        """Open the cache, if there is to be one; the first process that comes builds it. Loaders do so themselves.
+
+        Raises:
+            ValueError: if there is no room for it, or a sample cannot be read.
+        """
+        if self.cache == "masks" and not self.picture_alone:
+            raise ValueError(
+                f"data.cache=masks: {type(self).__name__} reads image and mask together, so nothing would be saved. "
+                "Use data.cache=disk or data.cache=memory."
+            )
+        self._items.open_cache()
 
     @final
     def found(self, kind: str, names: Sequence[str], message: str) -> None:
@@ -185,6 +155,11 @@ class PixelwiseData(pl.LightningDataModule, ABC):
             raise ValueError(message)
         self.findings.setdefault(kind, []).extend(names)
 
+    @property
+    def skipped(self) -> list[str]:
+        """The ids of the samples that could not be read, of all batches that came to this process."""
+        return list(self._items.skipped)
+
     @final
     def split_table(self) -> list[tuple[str, str, str]]:
         """Return (id, group, part) of every sample in use, sorted by id."""
@@ -200,14 +175,13 @@ class PixelwiseData(pl.LightningDataModule, ABC):
         """Read a sample as tensors, checked against the numbers of the configuration.
 
         Returns:
-            The entries of a batch without its first dimension.
+            The entries of a batch without its first dimension; `skipped` says why where it could not be read.
 
         Raises:
-            ValueError: if channels or sizes differ from what is configured.
+            FileNotFoundError: if a file is gone.
+            ValueError: if it cannot be read, or channels or sizes differ from what is configured.
         """
-        sample = self._samples[index]
-        read = tensors(sample.id, self.read(sample, self.size), self.in_channels, self.size)
-        return {**read, "id": sample.id, "group": sample.group, "index": index}
+        return self._items[index]
 
     @final
     def start_at(self, epoch: int, batches: int) -> None:
@@ -217,6 +191,7 @@ class PixelwiseData(pl.LightningDataModule, ABC):
     @final
     def transfer_batch_to_device(self, batch: dict[str, Any], device: torch.device, dataloader_idx: int) -> Any:
         """Move the tensors; Lightning would look into each name of `id` and `group` too, at every step."""
+        self._items.note(batch.get("skipped") or {})
         ahead = device.type != "cpu"
         moved = {name: value.to(device, non_blocking=ahead) for name, value in batch.items() if torch.is_tensor(value)}
         return {**batch, **moved}
@@ -226,7 +201,7 @@ class PixelwiseData(pl.LightningDataModule, ABC):
         """Return the training part, in the order of (seed, epoch), from the position on."""
         batches = self._batches("train", self.batch_size, train=True)
         batches.start_at(*self._position)
-        return load(self.item, batches, workers=self.num_workers, seed=self.seed)
+        return self._load(batches)
 
     @final
     def val_dataloader(self) -> "DataLoader[dict[str, Any]]":
@@ -252,7 +227,11 @@ class PixelwiseData(pl.LightningDataModule, ABC):
                 f"This split has no part {part!r}, it has {', '.join(sorted(set(self._parts)))}. Use one of these; a "
                 "new run with data.test_fraction=0.2 has a test part."
             )
-        return load(self.item, self._batches(part, batch_size, train=False), workers=self.num_workers, seed=self.seed)
+        return self._load(self._batches(part, batch_size, train=False))
+
+    def _load(self, batches: EpochBatches) -> "DataLoader[dict[str, Any]]":
+        self.decode()
+        return load(self.item, batches, workers=self.num_workers, seed=self.seed)
 
     def _batches(self, part: str, batch_size: int, *, train: bool) -> EpochBatches:
         trainer = self.trainer
@@ -265,7 +244,3 @@ class PixelwiseData(pl.LightningDataModule, ABC):
             rank=0 if trainer is None else trainer.global_rank,
             world=1 if trainer is None else trainer.world_size,
         )
-
-
-def _is_size(size: object) -> bool:
-    return isinstance(size, list | tuple) and len(size) == 2 and all(isinstance(n, int) and n > 0 for n in size)

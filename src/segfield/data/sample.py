@@ -1,10 +1,9 @@
 """Sample: one image and its truth, before anything is read."""
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
-_NONE: Mapping[str, str] = MappingProxyType({})
+_NONE: Mapping[str, str] = {}  # read only, but no mappingproxy: that cannot be pickled
 
 
 class Sample(NamedTuple):

@@ -1,11 +1,15 @@
-"""Which sample belongs to which part: by group, never by sample, the same on every machine.
+"""Parts as fractions or folds: by group, never by sample, the same on every machine.
 
 Groups (a car, a patient) are put in an order that depends on their names and a seed alone: sorted by
 sha256("<seed>:<group>"). Neither the order in which files are listed nor a group that is added later
 moves another group relative to the rest.
+
+Where each group's share of empty masks is known, parts are balanced by it: the groups are sorted by that share and cut
+in bins of neighbours, and the order above only chooses within each bin.
 """
 
 import hashlib
+import itertools
 import logging
 import math
 from collections.abc import Mapping, Sequence
@@ -29,6 +33,7 @@ def parts_of_groups(
     folds: int | None,
     fold: int | None,
     seed: int,
+    empty: Mapping[str, float] | None = None,
 ) -> dict[str, str]:
     """Give each group in use its part: "train", "val" or "test".
 
@@ -42,18 +47,23 @@ def parts_of_groups(
         folds: K.
         fold: k.
         seed: of the order of groups.
+        empty: share of each group's masks that are empty; None: not known, or nothing is to be balanced.
 
     Raises:
         ValueError: if there are too few groups, or the numbers do not describe a split.
     """
-    test = held_out_groups(groups, test_fraction, seed)
+    test = held_out_groups(groups, test_fraction, seed, empty)
     kept = keep_fraction([group for group in groups if group not in test], sample_fraction, seed)
-    val = validation_groups(list(kept), val_fraction=val_fraction, folds=folds, fold=fold, seed=seed)
+    val = validation_groups(list(kept), val_fraction=val_fraction, folds=folds, fold=fold, seed=seed, empty=empty)
     return dict.fromkeys(test, "test") | {group: "val" if group in val else "train" for group in kept}
 
 
-def held_out_groups(groups: Sequence[str], fraction: float, seed: int) -> set[str]:
+def held_out_groups(
+    groups: Sequence[str], fraction: float, seed: int, empty: Mapping[str, float] | None = None
+) -> set[str]:
     """Choose the groups of the test part: the last ones of the hashed order, their share rounded, at least one.
+
+    With `empty`, see parts_of_groups, the last one of each of as many bins.
 
     Raises:
         ValueError: if fraction is not in [0, 1), or leaves less than a group to train and one to validate.
@@ -70,11 +80,11 @@ def held_out_groups(groups: Sequence[str], fraction: float, seed: int) -> set[st
             f"data.test_fraction={fraction} takes {count} of {len(order)} groups; training and validation need 2 of "
             f"them. Use data.test_fraction={most}, or add data of other groups."
         )
-    return set(order[-count:])
+    return {bin_[-1] for bin_ in _bins(order, count, empty)} if empty else set(order[-count:])
 
 
-def keep_fraction(groups: Sequence[str], fraction: float, seed: int) -> set[str]:
-    """Choose whole groups: the first ceil(fraction x groups), at least two, in the hashed order.
+def keep_fraction(groups: Sequence[str], fraction: float, seed: int, least: int = 2) -> set[str]:
+    """Choose whole groups: the first ceil(fraction x groups), at least so many, in the hashed order.
 
     Raises:
         ValueError: if fraction is not in (0, 1].
@@ -82,11 +92,17 @@ def keep_fraction(groups: Sequence[str], fraction: float, seed: int) -> set[str]
     if not 0 < fraction <= 1:
         raise ValueError(f"data.sample_fraction is a share of the groups in (0, 1]; got {fraction}. Use 1.0 for all.")
     order = shuffled_groups(groups, seed)
-    return set(order[: max(2, math.ceil(fraction * len(order)))])
+    return set(order[: max(least, math.ceil(fraction * len(order)))])
 
 
 def validation_groups(
-    groups: Sequence[str], *, val_fraction: float, folds: int | None, fold: int | None, seed: int
+    groups: Sequence[str],
+    *,
+    val_fraction: float,
+    folds: int | None,
+    fold: int | None,
+    seed: int,
+    empty: Mapping[str, float] | None = None,
 ) -> set[str]:
     """Choose the groups of the validation part.
 
@@ -96,6 +112,7 @@ def validation_groups(
         folds: K of K-fold cross-validation; every group is in the validation part of exactly one fold.
         fold: k in 0 .. K - 1.
         seed: of the order of groups.
+        empty: see parts_of_groups.
 
     Raises:
         ValueError: if there are too few groups, or the numbers do not describe a split.
@@ -111,7 +128,7 @@ def validation_groups(
         if not 0 < val_fraction < 1:
             raise ValueError(f"data.val_fraction is a share of the groups in (0, 1); got {val_fraction}. Use 0.2.")
         count = min(max(round(val_fraction * len(order)), 1), len(order) - 1)
-        return set(order[:count])
+        return {bin_[0] for bin_ in _bins(order, count, empty)} if empty else set(order[:count])
     if folds is None or fold is None:
         given, missing = ("data.fold", "data.folds=5") if folds is None else ("data.folds", "data.fold=0")
         raise ValueError(f"{given} stands alone: k of K folds needs both. Add {missing}.")
@@ -119,7 +136,25 @@ def validation_groups(
         raise ValueError(f"data.folds={folds} does not fit {len(order)} groups: use 2 to {len(order)}.")
     if not 0 <= fold < folds:
         raise ValueError(f"data.fold={fold} is none of the {folds} folds: use 0 to {folds - 1}.")
+    if empty:
+        # Bins of K groups, one for each fold; of the last one the first folds alone may get a group.
+        order = [group for bin_ in _bins(order, math.ceil(len(order) / folds), empty, size=folds) for group in bin_]
     return set(order[fold::folds])
+
+
+def _bins(order: list[str], count: int, empty: Mapping[str, float], size: int | None = None) -> list[list[str]]:
+    """Cut groups in bins of neighbours by their share of empty masks, each bin in the hashed order.
+
+    Args:
+        order: of all groups.
+        count: of the bins.
+        empty: share by group.
+        size: of each bin but the last; None: as equal as can be.
+    """
+    places = {group: place for place, group in enumerate(order)}
+    near = sorted(order, key=empty.__getitem__)  # of equal shares the first in the hashed order stays the first
+    edges = [number * size if size else number * len(order) // count for number in range(count)]
+    return [sorted(near[a:b], key=places.__getitem__) for a, b in itertools.pairwise([*edges, len(order)])]
 
 
 def frozen_parts(found: Mapping[str, str], rows: Sequence[tuple[str, str, str]]) -> dict[str, str]:

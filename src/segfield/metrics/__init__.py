@@ -199,10 +199,13 @@ class MeanLoss(Metric):
         self.add_state("total", torch.zeros(()), dist_reduce_fx="sum")
         self.add_state("images", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, loss: Tensor, images: int) -> None:
-        """Add a batch of so many images with this mean loss, a scalar."""
+    def update(self, loss: Tensor, images: int, valid: Tensor | None = None) -> None:
+        """Add a batch of so many images with this mean loss, a scalar.
+
+        With `valid`, [N, 1, H, W] bool, an image without a valid pixel, whose loss is 0, does not count.
+        """
         self.total += loss * images
-        self.images += images
+        self.images += images if valid is None else valid.flatten(1).any(1).sum()
 
     def compute(self) -> Tensor:
         """Give the mean over the images, a float32 scalar."""

@@ -51,9 +51,10 @@ def hold_data(data: "PixelwiseData", entries: list[dict[str, Any]]) -> None:
 
 
 def share_data(data: "PixelwiseData") -> None:
-    """List the data with the split that another rank has held it to."""
+    """List the data with the split that another rank has held it to; its files are those that it has hashed."""
     data.keep_split(_rows())
     data.setup()
+    data.keep_fingerprint(fingerprint.read_table(fingerprint.FINGERPRINT))
 
 
 def _rows() -> list[tuple[str, str, str]]:

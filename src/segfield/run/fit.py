@@ -40,8 +40,7 @@ def fit(config: dict[str, Any], status: Status | None, peers: Peers) -> None:
     if peers.number:
         _follow(run)
     watches = [] if peers.store is None else [Watch(peers.store, ranks.settings(config).timeout)]
-    progress = [Progress(status)] if status else []
-    trainer = build_trainer(config, [*run.callbacks, *progress, *watches], purge)
+    trainer = build_trainer(config, [*run.callbacks, Progress(status), *watches], purge)
     trainer.fit(run.task, datamodule=run.data, ckpt_path=start, weights_only=True)
     write_digests(trainer, Path("checkpoints/best.ckpt"))
     if peers.number == 0:
@@ -64,6 +63,7 @@ def _begin(config: dict[str, Any], run: Any, status: Status | None) -> list[Any]
     clear_temporaries("checkpoints")
     clear_temporaries(".")
     hold_data(run.data, environment.own_entries())
+    run.data.decode()  # here the others wait as long as it takes
     start = starting_point(run.task)
     step = start.step if start else 0
     if start:

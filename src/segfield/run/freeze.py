@@ -100,7 +100,7 @@ def freeze(config: dict[str, Any], folder: Path, record: dict[str, str] | None =
         ValueError: if another config stands there, or what is no run; nothing is changed then.
     """
     _refuse_a_full_folder(folder)
-    config = absolute(config)
+    config = absolute(config, typed=())
     header = f"# Frozen by segfield. Run or continue it: python -m segfield execute {folder.name}\n"
     text = header + yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
     # First, and whoever comes second is told: of several that freeze here at once one writes the rest.

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from segfield.run.placement import FOLDERS
+from segfield.run.placement import FILES, FOLDERS
 
 _DEEPEST, _MOST = 32, 100_000  # of a config; beyond it is made to exhaust memory
 _NO_PATHS = ("data.group_pattern",)  # a regular expression
@@ -74,7 +74,7 @@ def paths_outside(config: dict[str, Any]) -> list[str]:
     for key, value in found:
         parent = every.get(key.rpartition(".")[0])
         target = _target(parent) if isinstance(parent, dict) and key.endswith(".path") else ""
-        if key in FOLDERS or key in _NO_PATHS or key.rpartition(".")[2] == "_target_":
+        if key in (*FOLDERS, *FILES, *_NO_PATHS) or key.rpartition(".")[2] == "_target_":
             words = []
         elif isinstance(value, dict):
             words = [name for name in value if isinstance(name, str)]

@@ -40,6 +40,8 @@ _HERE = {
     "ranks.timeout": 300.0,
 }
 FOLDERS = ("data.root", "data.images", "data.masks", "data.cache_dir")
+# Files beside the data: what they hold is part of the experiment, so they are no placement.
+FILES = ("data.split_file", "data.fold_file")
 PROJECT = Path(__file__).resolve().parents[3]
 
 
@@ -84,14 +86,21 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, tuple[Any,
     return {key: (before.get(key), after.get(key)) for key in keys if before.get(key) != after.get(key)}
 
 
-def absolute(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the config with typed data locations made absolute."""
+def absolute(config: dict[str, Any], typed: Sequence[str] = FILES) -> dict[str, Any]:
+    """Return the config with typed data locations made absolute.
+
+    Args:
+        config: as composed or changed.
+        typed: which of FILES were typed here and now; one that is not here lies in the data's folder, and stays.
+    """
     config = copy.deepcopy(config)
     data = config.get("data") or {}
-    for key in FOLDERS:
+    for key in (*FOLDERS, *FILES):
         name = key.removeprefix("data.")
         if data.get(name) is not None:
-            data[name] = str(Path(str(data[name])).expanduser().absolute())
+            path = Path(str(data[name])).expanduser().absolute()
+            if key in FOLDERS or (key in typed and path.is_file()):
+                data[name] = str(path)
     return config
 
 
@@ -131,7 +140,7 @@ def change(config: dict[str, Any], assignments: Sequence[str]) -> dict[str, Any]
         if not isinstance(node, dict) or (last in node) == key.startswith("+") or isinstance(node.get(last), dict):
             raise ValueError(_no_such(config, key))
         node[last] = _value(assignment, text)
-    return absolute(config)
+    return absolute(config, [assignment.partition("=")[0].removeprefix("+") for assignment in assignments])
 
 
 def _no_such(config: dict[str, Any], key: str) -> str:

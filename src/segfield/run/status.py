@@ -83,6 +83,12 @@ class Status:
         self._before = float(self._content.get("seconds", 0.0))
         self._start = time.monotonic()
 
+    @property
+    def skipped(self) -> int:
+        """Return how many unreadable samples this run, or an earlier execution of it, has left out."""
+        found = self._content.get("skipped", 0)
+        return found if isinstance(found, int) else 0
+
     def update(self, **changes: Any) -> None:
         """Write the changed entries, beside those that another process of this execution has written since.
 
