@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 
 from segfield.data.images import file_size, picture, read_mask
-from segfield.data.loader import tensors
 from segfield.data.module import PixelwiseData
 from segfield.data.sample import Sample
 
@@ -67,9 +66,8 @@ def measure(data: PixelwiseData, sample: Sample) -> Measured:
     files = {name: _stored(path) for name, path in paths.items()}
     try:
         arrays = data.read(sample, data.size)
-        tensors(sample.id, arrays, data.in_channels, data.size)
         image, target, valid = arrays["image"], arrays["target"], arrays.get("valid")
-        _check_classes(sample, target, data)
+        _check(sample, image, target, valid, data)
     except (ValueError, OSError) as error:
         return Measured(files, _kind(files, paths), str(error))
     inside = target.reshape(-1, *target.shape[-2:])[0] if target.dtype.kind == "f" else target
@@ -100,10 +98,20 @@ def _classes(data: PixelwiseData) -> int:
     return 2 if data.out_channels == 1 else data.out_channels
 
 
-def _check_classes(sample: Sample, target: np.ndarray, data: PixelwiseData) -> None:
-    """Refuse class indices that the configuration has no class for."""
-    if target.dtype.kind in "iub" and target.size:
-        low, high, most = int(target.min()), int(target.max()), _classes(data) - 1
+def _check(
+    sample: Sample, image: np.ndarray, target: np.ndarray, valid: np.ndarray | None, data: PixelwiseData
+) -> None:
+    """Refuse what a batch refuses: other channels or sizes than configured, indices that are no class."""
+    if len(image) != data.in_channels:
+        raise ValueError(
+            f"{sample.id} has {len(image)} channels, data.in_channels is {data.in_channels}. "
+            f"Use data.in_channels={len(image)}."
+        )
+    if image.shape[-2:] != target.shape[-2:]:
+        raise ValueError(f"{sample.id}: image {image.shape[-2:]} and target {target.shape[-2:]} differ in size.")
+    inside = target if valid is None or target.dtype.kind == "f" else target[valid[0]]
+    if target.dtype.kind in "iub" and inside.size:
+        low, high, most = int(inside.min()), int(inside.max()), _classes(data) - 1
         if low < 0 or high > most:
             raise ValueError(
                 f"{sample.id}: its mask has the class {low if low < 0 else high}, expected 0 to {most} "
