@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from segfield.spatial import (
     centre_crop,
@@ -9,6 +10,8 @@ from segfield.spatial import (
     pad_to_multiple,
     valid_input_side,
     valid_output_side,
+    warp,
+    warp_grid,
 )
 
 
@@ -108,3 +111,26 @@ def test_padding_to_a_multiple_gives_the_next_one_in_both_axes() -> None:
 def test_padding_to_a_multiple_leaves_a_fitting_image_alone() -> None:
     x = torch.rand(3, 32, 48)
     assert pad_to_multiple(x, 16) is x
+
+
+@pytest.mark.parametrize("size", [(60, 100), (33, 64), (5, 4), (1, 7)])
+@pytest.mark.parametrize("points", [2, 3, 4, 7])
+def test_warp_grid_is_torchs_affine_grid_plus_a_bicubic_displacement(size: tuple[int, int], points: int) -> None:
+    generator, (height, width) = torch.Generator().manual_seed(0), size
+    displacement = torch.randn(3, 2, points, points, generator=generator)
+    matrix = torch.eye(2, 3) + 0.1 * torch.randn(3, 2, 3, generator=generator)
+    # torch counts in halves of the side, the grid's matrix in pixels.
+    unit = torch.tensor([2 / width, 2 / height])
+    theta = matrix * unit[:, None] / torch.cat([unit, torch.ones(1)])
+    pixels = F.interpolate(displacement, size, mode="bicubic", align_corners=True)
+    expected = F.affine_grid(theta, [3, 1, *size], align_corners=False) + (pixels * unit[:, None, None]).permute(
+        0, 2, 3, 1
+    )
+    assert torch.allclose(warp_grid(matrix, displacement, size), expected, atol=1e-4)
+
+
+def test_warp_by_the_identity_gives_the_picture() -> None:
+    picture = torch.arange(35.0).view(1, 1, 5, 7)
+    grid = warp_grid(torch.eye(2, 3)[None], None, (5, 7))
+    assert torch.equal(warp(picture, grid, "nearest"), picture)
+    assert torch.allclose(warp(picture, grid, "bilinear"), picture, atol=1e-4)

@@ -4,11 +4,12 @@ A picture shows the data and never changes it: scaling happens on copies. Writin
 the comparison: EKami's Carvana callback, github.com/EKami/carvana-challenge.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, ImageColor
 
 Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -17,8 +18,9 @@ HIT = (64, 64, 64)  # grey, so that the two errors stand out
 MISSED = (0, 0, 255)
 FALSE_ALARM = (0, 255, 0)
 PREDICTED = (255, 220, 0)  # yellow: not a colour of the comparison
+_CLASSES = (PREDICTED, (0, 220, 255), (255, 80, 220), (255, 130, 0), (120, 255, 80), (150, 130, 255))
 _GAP = 4  # pixels between tiles, white
-_TINT = 0.35  # share of PREDICTED inside a predicted region
+_TINT = 0.35  # share of the colour inside a region
 _DIM = 0.35  # brightness that is left outside `valid`
 _HATCH = (110, 110, 110)
 _TINY = 64  # an image with both sides below this is shown larger, with sides of about twice this
@@ -140,17 +142,17 @@ def _grey(mask: Mask) -> Pixels:
     return mask.astype(np.uint8) * np.uint8(255)
 
 
-def _overlay(picture: Pixels, share: Pixels) -> Pixels:
-    """Tint the picture by the predicted share of each pixel (0..255), and draw the outline of the predicted region."""
+def _overlay(picture: Pixels, share: Pixels, colour: tuple[int, ...] = PREDICTED) -> Pixels:
+    """Tint the picture by a region's share of each pixel (0..255), and draw the outline of the region."""
     alpha = _TINT * (share / 255.0)[:, :, None]
-    result = np.rint(picture * (1 - alpha) + np.array(PREDICTED) * alpha).astype(np.uint8)
+    result = np.rint(picture * (1 - alpha) + np.array(colour) * alpha).astype(np.uint8)
     region = share > 127
     # At the frame a region goes on, as far as anyone can see: no outline there.
     padded = np.pad(region, 1, mode="edge")
     neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
     # A bright line just inside and a dark one just outside: one of the two is visible on any picture.
     result[np.logical_or.reduce(neighbours) & ~region] //= 3
-    result[~np.logical_and.reduce(neighbours) & region] = PREDICTED
+    result[~np.logical_and.reduce(neighbours) & region] = colour
     return result
 
 
@@ -160,3 +162,51 @@ def _shade(tile: Pixels, outside: Mask) -> Pixels:
     result = np.where(outside[:, :, None], np.rint(tile * _DIM), tile).astype(np.uint8)
     result[outside & ((rows + columns) % 8 == 0)] = _HATCH
     return result
+
+
+def sheet(
+    images: Sequence[npt.ArrayLike],
+    masks: Sequence[npt.ArrayLike],
+    columns: int = 4,
+    colours: Sequence[str] | None = None,
+) -> Pixels:
+    """Draw images in rows, each with the outline and a tint of every class of its mask but the background.
+
+    Args:
+        images: each [H, W] or [H, W, C], shown as panel() shows them.
+        masks: of each image [H, W], bool or class indices; 0 is background.
+        columns: the most images in a row.
+        colours: "#rrggbb" of each class, the background's first; None: yellow, then other bright ones, in turn.
+
+    Returns:
+        [h, w, 3]; every tile is as large as the largest image at most 256 rows high, on white.
+
+    Raises:
+        ValueError: if there is no image or not one mask for each, shapes do not fit, or a mask holds floats.
+    """
+    if not images or len(images) != len(masks) or columns < 1:
+        raise ValueError(
+            f"sheet needs images, a mask for each, and columns; got {len(images)} images, {len(masks)} masks and "
+            f"columns={columns}. Give as many masks as images, and columns=4."
+        )
+    tiles = [_outlined(image, mask, colours) for image, mask in zip(images, masks, strict=True)]
+    rows, width = (max(tile.shape[axis] for tile in tiles) + _GAP for axis in (0, 1))
+    columns = min(columns, len(tiles))
+    result = np.full((-(-len(tiles) // columns) * rows, columns * width, 3), 255, dtype=np.uint8)
+    for place, tile in enumerate(tiles):
+        top, left = place // columns * rows, place % columns * width
+        result[top : top + tile.shape[0], left : left + tile.shape[1]] = tile
+    return result[:-_GAP, :-_GAP]
+
+
+def _outlined(image: npt.ArrayLike, mask: npt.ArrayLike, colours: Sequence[str] | None) -> Pixels:
+    """Draw one tile of a sheet."""
+    picture, classes = _to_rgb(image), np.asarray(mask)
+    _to_mask("masks", classes, picture.shape[:2])
+    size = _tile_size(picture.shape[:2], 256)
+    tile = _resize(picture, size, Image.Resampling.LANCZOS)
+    for number in np.unique(classes[classes != 0]).tolist():
+        chosen = ImageColor.getrgb(colours[number]) if colours else _CLASSES[(number - 1) % len(_CLASSES)]
+        share = _resize(_grey(classes == number), size, Image.Resampling.BOX)
+        tile = _overlay(tile, share, chosen)
+    return tile

@@ -46,7 +46,7 @@ EDITS: list[tuple[str, Any, str]] = [
     ("scheduler", STEP, "scheduler: .*'step_size'"),
     ("scheduler", {**STEP, "step_size": 3, "_partial_": False}, "scheduler._partial_=false"),
     ("scheduler", {**RELU, "_partial_": True}, "scheduler._target_=torch.nn.ReLU is no LRScheduler."),
-    ("augmentation", RELU, "loss, with"),
+    ("augmentation", RELU, "augmentation: "),
     ("task", RELU, "task._target_=torch.nn.ReLU is no PixelwiseTask."),
     ("task.activation", 3, "task.activation=3 must be Module"),
     ("task.activation", {"_target_": "torch.optim.AdamW", "_partial_": True}, "task.activation._target_=.* no Module."),

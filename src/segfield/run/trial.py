@@ -151,8 +151,12 @@ def try_scores(task: Any, item: dict[str, Any], logits: Tensor, errors: Errors) 
         if task.activation(logits).shape != logits.shape:
             raise ValueError("It must keep the shape of the logits. Use task.activation._target_=torch.nn.Sigmoid.")
     before = len(errors)
-    with errors.trying(f"loss, with data.out_channels={logits.shape[1]}"):
+    batch: dict[str, Any] = {}
+    with errors.trying("augmentation"):
         batch = task.prepare(collate([item]), augment=True)
+    if len(errors) > before:
+        return
+    with errors.trying(f"loss, with data.out_channels={logits.shape[1]}"):
         size = (logits.shape[2], logits.shape[3])
         batch |= {name: centre_crop(batch[name], size) for name in ("target", "weight", "valid") if name in batch}
         float(task.loss(logits, batch["target"], batch.get("weight"), batch.get("valid")))

@@ -16,6 +16,12 @@ from segfield.run.inside import nodes
 
 _SEGFIELD = (
     "segfield.augment.Augmentation",
+    "segfield.augment.colour.Brightness",
+    "segfield.augment.colour.Contrast",
+    "segfield.augment.colour.Gamma",
+    "segfield.augment.colour.HueSaturationValue",
+    "segfield.augment.geometry.Affine",
+    "segfield.augment.geometry.Elastic",
     "segfield.callbacks.last_checkpoint.LastCheckpoint",
     "segfield.callbacks.metrics_csv.MetricsCsv",
     "segfield.callbacks.panels.Panels",
