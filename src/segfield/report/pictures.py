@@ -1,4 +1,4 @@
-"""Small pictures of samples as data: URIs: the image, its mask, the mask over the image; and sheets of many.
+"""Small pictures of samples as data: URIs: the image, its mask, the mask over the image.
 
 A picture shows the data and never changes it.
 """
@@ -8,7 +8,7 @@ import io
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageColor, ImageOps
+from PIL import Image, ImageColor
 
 from segfield.data.images import picture
 
@@ -17,7 +17,6 @@ from segfield.data.images import picture
 _COLOURS = ("#f0308c", "#56b4e9", "#009e73", "#f0e442", "#e69f00", "#0072b2", "#d55e00", "#999999")
 _SIDE = 240  # longest side of a thumbnail in pixels; twice what is shown, for dense screens
 _TINT = 0.4  # share of a class's colour over the image
-_GAP = 4  # pixels between the tiles of a sheet, white
 
 
 def thumbnail(image: np.ndarray) -> str:
@@ -52,39 +51,6 @@ def _edges(drawn: np.ndarray) -> np.ndarray:
 def png(pixels: np.ndarray) -> str:
     """Return a picture [H, W, 3] uint8 as PNG."""
     return _png(Image.fromarray(pixels))
-
-
-def sheet(images: Sequence[np.ndarray], masks: Sequence[np.ndarray], columns: int = 4) -> np.ndarray:
-    """Put images beside their masks, row by row.
-
-    Args:
-        images: [H, W, C] uint8 of one size; three channels as red, green and blue, else the first.
-        masks: [H, W] of classes.
-        columns: pairs in a row.
-
-    Returns:
-        [h, w, 3] uint8.
-    """
-    tiles = []
-    for image, target in zip(images, masks, strict=True):
-        left = np.asarray(picture(np.moveaxis(image, -1, 0)).convert("RGB"))
-        right = _coloured(target, None, (left.shape[1], left.shape[0]))[0]
-        tiles.append(np.concatenate([left, right], axis=1))
-    height, width = tiles[0].shape[:2]
-    rows = -(-len(tiles) // columns)
-    page = np.full((rows * (height + _GAP) - _GAP, columns * (width + _GAP) - _GAP, 3), 255, dtype=np.uint8)
-    for place, tile in enumerate(tiles):
-        top, left_edge = place // columns * (height + _GAP), place % columns * (width + _GAP)
-        page[top : top + height, left_edge : left_edge + width] = tile
-    return page
-
-
-def fitted(image: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return an image [C, H, W] and its target as square tiles of a sheet: [h, h, 3] uint8 and [h, h] of classes."""
-    side = (_SIDE, _SIDE)
-    classes = (target[0] > 0).astype(np.uint8) if target.dtype.kind == "f" else target.astype(np.uint8)
-    tile = ImageOps.pad(picture(image).convert("RGB"), side, Image.Resampling.BILINEAR)
-    return np.asarray(tile), np.asarray(ImageOps.pad(Image.fromarray(classes), side, Image.Resampling.NEAREST))
 
 
 def class_colours(colours: Sequence[str] | None, count: int) -> list[str]:

@@ -13,9 +13,10 @@ from PIL import Image
 
 from segfield.data.audit import Audit
 from segfield.data.loader import collate
+from segfield.figures import sheet
 from segfield.files import whole, write_text
 from segfield.report.page import Shown, page
-from segfield.report.pictures import class_colours, fitted, mask, overlay, png, sheet, thumbnail
+from segfield.report.pictures import class_colours, mask, overlay, png, thumbnail
 
 if TYPE_CHECKING:
     from segfield.data.module import PixelwiseData
@@ -124,11 +125,9 @@ def augmented(data: "PixelwiseData", augmentation: Any, seed: int) -> np.ndarray
         image = batch["image"]
         batch["image"] = image.float() / 255 if image.dtype == torch.uint8 else image.float()  # as task.py does it
         changed = batch if augmentation is None else augmentation(batch, seed, 0)
-        images.append((changed["image"][0].clamp(0, 1) * 255).round().byte().numpy())
-        masks.append(changed["target"][0].numpy())
+        images.append((changed["image"][0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy())
+        classes = changed["target"][0]
+        masks.append((classes[0] > 0 if classes.is_floating_point() else classes).numpy())
         if len(images) == _AUGMENTED:
             break
-    if not images:
-        return None
-    pairs = [fitted(image, target) for image, target in zip(images, masks, strict=True)]
-    return sheet([image for image, _ in pairs], [target for _, target in pairs])
+    return sheet(images, masks, colours=data.colours) if images else None
