@@ -40,7 +40,7 @@ def classes(facts: Mapping[str, Any], colours: Sequence[str]) -> str:
     said, found = "", facts["weights"]
     if found:
         key = next(iter(found))
-        text = f"<code>{escape(key)} = {escape(str(found[key]))}</code>; {escape(found['formula'])}"
+        text = f"<code>{escape(key)}={escape(str(found[key]).replace(' ', ''))}</code>: {escape(found['formula'])}"
         said = f'<p class="small">Suggested: {text}.</p>'
     chart = histogram(facts["shares"]["histogram"], "foreground share per image", "grey")
     return (

@@ -49,7 +49,7 @@ def test_several_classes_have_names_pixels_and_weights() -> None:
     found = audit(drawn())
     assert (found.errors, found.warnings) == ([], [])
     assert [row["name"] for row in found.facts["classes"]] == ["none", "one", "two"]
-    assert len(found.facts["weights"]["class_weights"]) == 3
+    assert len(found.facts["weights"]["loss.class_weights"]) == 3
     assert sum(row["share"] for row in found.facts["classes"]) == pytest.approx(1)
 
 
@@ -98,3 +98,19 @@ def test_a_mean_that_is_far_from_the_datas_is_a_warning_with_what_to_type() -> N
     assert warning.kind == "standardisation"
     assert "data.mean is [0.1, 0.1, 0.1]" in warning.what
     assert "'data.mean=[0." in warning.mend
+
+
+def test_files_that_a_table_lists_and_the_folder_lacks_are_a_warning() -> None:
+    data = drawn()
+    listed = data.samples
+
+    def samples() -> list[Sample]:
+        data.found("absent", ["x.jpg"], "1 file is absent")
+        return listed()
+
+    data.samples = samples  # type: ignore[method-assign]
+    found = audit(data)
+    assert found.errors == []
+    assert [(one.kind, one.what, one.names) for one in found.warnings] == [
+        ("absent", "files that a table lists and the folder lacks: 1", ["x.jpg"])
+    ]

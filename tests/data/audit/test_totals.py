@@ -52,14 +52,15 @@ def test_class_weights_are_by_median_frequency(measured: Measure) -> None:
     # frequency: 130/200 of class 0, 30/200 of 1, 40/100 of 2, which one image alone holds; their median is 0.4
     assert [row["pixels"] for row in table] == [130, 30, 40]
     assert [row["weight"] for row in table] == pytest.approx([0.4 / 0.65, 0.4 / 0.15, 1.0], rel=1e-3)
-    assert totals.weights(table)["class_weights"] == [row["weight"] for row in table]
+    assert totals.weights(table)["loss.class_weights"] == [row["weight"] for row in table]
 
 
 def test_a_binary_mask_suggests_the_weight_that_balances_both_classes(measured: Measure) -> None:
     target = np.zeros((10, 10), np.uint8)
     target[:2] = 1
     found = totals.weights(totals.classes(measured([IMAGE], [target]), NAMES, 2))
-    assert found == {"pos_weight": 4, "formula": "pos_weight = background pixels / foreground pixels"}
+    assert found["pos_weight"] == 4
+    assert found["formula"].startswith("background pixels / foreground pixels")
 
 
 def test_a_class_that_is_never_met_has_no_weight_and_none_are_suggested(measured: Measure) -> None:

@@ -72,7 +72,7 @@ def rows(facts: dict[str, Any]) -> list[tuple[str, str]]:
         )
     if facts["weights"]:
         key, formula = next(iter(facts["weights"])), facts["weights"]["formula"]
-        found.append(("loss weights", f"{key}={facts['weights'][key]}: {formula}"))
+        found.append(("loss weights", f"{key}={str(facts['weights'][key]).replace(' ', '')}: {formula}"))
     for place, row in enumerate(facts["channels"]):
         middle = row["percentiles"]
         found.append(

@@ -34,12 +34,13 @@ _UNUSABLE = {
     ),
     UNFIT: ("samples that do not fit the configuration", "Each message says what to change."),
 }
-_FOUND = {
+_FOUND = {  # by samples(), which goes on without them
     "missing": ("images without a mask", "Add the masks, or remove the images."),
-    "absent": ("files that are listed, but not there", "Fetch them, or remove them from the list."),
     "duplicate": ("names that stand for two files", "Remove one of the two."),
     "unreadable": ("files that cannot be read", "Copy or download them again, or remove them."),
 }
+
+_LEFT_OUT = {"absent": "files that a table lists and the folder lacks", "orphaned": "masks without an image"}
 
 
 def errors(facts: Mapping[str, Any]) -> list[Finding]:
@@ -92,12 +93,10 @@ def _unteachable(facts: Mapping[str, Any]) -> list[Finding]:
 def warnings(facts: Mapping[str, Any]) -> list[Finding]:
     """Return what deserves a look, and does not stop a training."""
     found = [
-        Finding(kind, f"files found {kind}: {len(names)}", "They are left out.", names)
+        Finding(kind, f"{_LEFT_OUT.get(kind, kind)}: {len(names)}", "They are left out.", names)
         for kind, names in facts["findings"].items()
-        if kind not in _FOUND and kind != "orphaned"
+        if kind not in _FOUND
     ]
-    if names := facts["findings"].get("orphaned"):
-        found.append(Finding("orphaned", f"masks without an image: {len(names)}", "They are left out.", names))
     found += [Finding("note", one["text"].rstrip("."), "", []) for one in facts["notes"] if one["level"] != "info"]
     found += _alike(facts)
     if names := facts["own_shared_groups"]:

@@ -89,24 +89,25 @@ def classes(found: Sequence[Measured], names: Sequence[str], count: int) -> list
             "pixels": int(pixels[index]),
             "share": float(pixels[index] / max(pixels.sum(), 1)),
             "images": int(images[index]),
-            "weight": round(median / frequency[index], 4) if frequency[index] else None,
+            "weight": round(float(median / frequency[index]), 4) if frequency[index] else None,
         }
         for index in range(count)
     ]
 
 
 def weights(table: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Suggest loss weights; nothing where a class is never met."""
+    """Suggest loss weights, with their formula and what to type; nothing where a class is never met."""
     if not table or any(row["weight"] is None for row in table):
         return {}
     if len(table) == 2:
         share = table[1]["share"]
         return {
             "pos_weight": round((1 - share) / share, 3),
-            "formula": "pos_weight = background pixels / foreground pixels",
+            "formula": "background pixels / foreground pixels, of a cross-entropy alone; BCEDice balances by its Dice",
         }
+    found = [row["weight"] for row in table]
     return {
-        "class_weights": [row["weight"] for row in table],
+        "loss.class_weights": found,
         "formula": "median frequency balancing (Eigen and Fergus 2015, arXiv 1411.4734)",
     }
 
