@@ -121,7 +121,7 @@ def _gallery(facts: Mapping[str, Any], shown: Sequence[Shown]) -> str:
 def _augmented(sheet: str | None) -> str:
     if not sheet:
         return ""
-    text = "Training samples as the network meets them, beside their masks (augmented.png)."
+    text = "Training samples as epoch 0 meets them, with the outlines of their masks (augmented.png)."
     figure = f'<figure><img class="wide" alt="augmented samples" src="{sheet}"></figure>'
     return f'<h2>Augmented</h2><p class="soft small">{text}</p>{figure}'
 

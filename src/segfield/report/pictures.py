@@ -48,9 +48,9 @@ def _edges(drawn: np.ndarray) -> np.ndarray:
     return np.asarray(differ & drawn.any(axis=2))
 
 
-def png(pixels: np.ndarray) -> str:
-    """Return a picture [H, W, 3] uint8 as PNG."""
-    return _png(Image.fromarray(pixels))
+def sheet(pixels: np.ndarray) -> str:
+    """Return a picture [H, W, 3] uint8 as JPEG, as large as it is."""
+    return _jpeg(Image.fromarray(pixels))
 
 
 def class_colours(colours: Sequence[str] | None, count: int) -> list[str]:

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from PIL import Image
 
+from segfield import figures
 from segfield.data.audit import Audit
 from segfield.data.loader import collate
-from segfield.figures import sheet
 from segfield.files import whole, write_text
 from segfield.report.page import Shown, page
-from segfield.report.pictures import class_colours, mask, overlay, png, thumbnail
+from segfield.report.pictures import class_colours, mask, overlay, sheet, thumbnail
 
 if TYPE_CHECKING:
     from segfield.data.module import PixelwiseData
@@ -43,7 +43,7 @@ def write(folder: Path, data: "PixelwiseData", found: Audit, augmentation: tuple
     if augmentation is not None and (pixels := augmented(data, *augmentation)) is not None:
         with whole(folder / "augmented.png") as file:
             Image.fromarray(pixels).save(file, format="PNG")
-        drawn = png(pixels)
+        drawn = sheet(pixels)
     faults = {
         name: [finding._asdict() for finding in findings]
         for name, findings in (("errors", found.errors), ("warnings", found.warnings))
@@ -130,4 +130,4 @@ def augmented(data: "PixelwiseData", augmentation: Any, seed: int) -> np.ndarray
         masks.append((classes[0] > 0 if classes.is_floating_point() else classes).numpy())
         if len(images) == _AUGMENTED:
             break
-    return sheet(images, masks, colours=data.colours) if images else None
+    return figures.sheet(images, masks, colours=data.colours) if images else None
