@@ -168,6 +168,18 @@ def test_augmented_samples_are_a_picture_beside_the_page(audit: Audit, drawn: Pa
     assert "<h2>Augmented</h2>" in (tmp_path / "out/audit.html").read_text()
 
 
+def test_a_skipped_sample_is_named_all_the_same_and_not_augmented(audit: Audit, root: Path, tmp_path: Path) -> None:
+    for path in files(root)[0]:
+        if path != files(root)[0][-1]:
+            path.write_bytes(b"")
+    outcome, facts = audit(root, "--augmented", "data.on_error=skip")
+    assert outcome.code == 1, outcome.err
+    assert len(facts["errors"]["unreadable"]["names"]) == 5
+    if (tmp_path / "out/augmented.png").exists():
+        with Image.open(tmp_path / "out/augmented.png") as picture:
+            assert picture.size == (96, 64)
+
+
 def test_data_without_files_is_audited_where_runs_go(cli: Cli, outputs: Path) -> None:
     outcome = cli("segfield", "audit", "data=blobs", "data.length=40", "data.size=[32,32]")
     assert outcome.code == 0, outcome.err

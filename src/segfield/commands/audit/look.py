@@ -121,6 +121,8 @@ def augmented(data: "PixelwiseData", augmentation: Any, seed: int) -> np.ndarray
             item = data.item(index)
         except (ValueError, OSError):  # listed as unreadable already
             continue
+        if "skipped" in item:  # data.on_error=skip
+            continue
         batch = collate([item])
         image = batch["image"]
         batch["image"] = image.float() / 255 if image.dtype == torch.uint8 else image.float()  # as task.py does it
