@@ -5,6 +5,7 @@ import sys
 
 VERBS = {
     "check": "find what would keep a run from starting, without starting it",
+    "audit": "look at data before training: counts, faults, duplicates, pictures of samples",
     "execute": "run or continue a frozen run folder, or a sweep's",
     "runs": "a table of runs, or what differs between two",
     "reproduce": "run a run again and give a verdict: bit-equal, within tolerance, differs",

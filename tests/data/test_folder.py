@@ -213,3 +213,12 @@ def test_brain_slices_of_lgg_are_read_and_split_by_patient(shared_data: Path) ->
     targets = [data.item(index)["target"] for index in range(67)]
     assert all(tuple(target.shape) == (256, 256) for target in targets)
     assert 0 < sum(not target.any() for target in targets) < 67
+
+
+def test_an_audit_is_told_of_missing_and_orphaned_masks_instead_of_an_error(root: Path) -> None:
+    (root / "masks/1.png").unlink()
+    write(root / "masks/9.png")
+    data = Folder(in_channels=3, batch_size=2, images=str(root / "images"), masks=str(root / "masks"))
+    data.findings = {}
+    assert len(data.samples()) == 5
+    assert data.findings == {"missing": [str(root / "images/1.png")], "orphaned": [str(root / "masks/9.png")]}

@@ -3,13 +3,14 @@
 Source: Kaggle, Carvana Image Masking Challenge (2017). Split by car, never by view.
 Layouts: photographs in train/, train_hq/ or the root itself; masks `<photograph>_mask.gif` (or png) of {0, 1} or
 {0, 255} in train_masks/, beside the photographs or in the root; without mask files, train_masks.csv in the root
-or beside the photographs.
+or beside the photographs. metadata.csv in the root describes the cars; test/ is for `predict`.
 """
 
+import csv
 import logging
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, final
@@ -24,7 +25,9 @@ from segfield.data.sample import Sample
 log = logging.getLogger(__name__)
 
 _PHOTOGRAPH = re.compile(r"([0-9a-f]{12}_\d\d)\.(?i:jpg|jpeg|png)")
-_TABLE = "train_masks.csv"
+_FOLDERS = ("train", "train_hq")
+_TABLE, _ABOUT = "train_masks.csv", "metadata.csv"
+_COLUMNS = ("id", "year", "make", "model", "trim1", "trim2")
 _MASK = re.compile(r"([0-9a-f]{12}_\d\d)_mask\.(?i:gif|png)")
 
 
@@ -35,23 +38,59 @@ class Carvana(PixelwiseData):
 
     Args:
         root: folder of the unpacked competition.
+        photographs: "train" or "train_hq"; None: the first of these and the root itself that has any.
     """
 
     picture_alone: ClassVar[bool] = True
     root: str | None = None
+    photographs: str | None = None
 
     def samples(self) -> list[Sample]:
-        """List the photographs of the first folder that has any, each with its mask or its run lengths."""
+        """List the photographs of one folder, each with its mask or its run lengths, and the car's labels."""
         if self.root is None:
             raise FileNotFoundError(_nothing("data.root is not set"))
+        if self.photographs not in (None, *_FOLDERS):
+            raise ValueError(
+                f"data.photographs={self.photographs} is none of {', '.join(_FOLDERS)}. Leave it null for the first "
+                "folder that has any."
+            )
         root = Path(self.root)
         if not root.is_dir():
             raise FileNotFoundError(_nothing(f"there is no folder {root.absolute()}"))
-        for folder in ("train", "train_hq", "."):
+        for folder in [self.photographs] if self.photographs else (*_FOLDERS, "."):
             photographs, beside = _listed(root / folder)
             if photographs:
-                return _paired(root, folder, photographs, beside)
-        raise FileNotFoundError(_nothing(f"no cars at all in {root.absolute()}"))
+                return self._paired(root, folder, photographs, beside)
+        place = root / (self.photographs or ".")
+        raise FileNotFoundError(_nothing(f"no cars at all in {place.absolute()}"))
+
+    def _paired(self, root: Path, folder: str, photographs: dict[str, str], beside: dict[str, str]) -> list[Sample]:
+        """Join the photographs in root / folder with their masks."""
+        truths, source = _truths(root, folder, beside)
+        missing = sorted(photographs.keys() - truths.keys())
+        if missing:
+            self.found(
+                "missing",
+                [str(root / folder / photographs[stem]) for stem in missing],
+                f"{len(missing)} of {len(photographs)} photographs in {root / folder} have no mask, first "
+                f"{', '.join(photographs[stem] for stem in missing[:3])}. Looked for <photograph>_mask.gif or .png in "
+                f"{root / 'train_masks'}, {root / folder} and {root}, and for rows of {root / _TABLE}. "
+                "Add the masks or remove the photographs.",
+            )
+        surplus = sorted(truths.keys() - photographs.keys())
+        if surplus and self.findings is None:
+            log.warning("%d masks of %s have no photograph, first %s: left out.", len(surplus), source, surplus[0])
+        elif surplus:
+            self.found("orphaned", [str(truths[stem].get("mask", f"{source}, row {stem}")) for stem in surplus], "")
+        about = _labels(root / _ABOUT, {stem.rpartition("_")[0] for stem in photographs})
+        samples = []
+        for stem in (stem for stem in photographs if stem in truths):
+            name, car = photographs[stem], stem.rpartition("_")[0]
+            attributes = {"image": root / folder / name, **truths[stem]}
+            samples.append(Sample((Path(folder) / name).as_posix(), car, attributes, labels=about.get(car, {})))
+        cars = len({sample.group for sample in samples})
+        log.info("Carvana: %d photographs of %d cars in %s, masks from %s.", len(samples), cars, root / folder, source)
+        return samples
 
     def read(self, sample: Sample, size: Sequence[int] | None) -> dict[str, np.ndarray]:
         """Read one pair: image [3, H, W] uint8, target [H, W] uint8 of {0, 1}.
@@ -104,29 +143,6 @@ def _listed(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     return photographs, masks
 
 
-def _paired(root: Path, folder: str, photographs: dict[str, str], beside: dict[str, str]) -> list[Sample]:
-    """Join the photographs in root / folder with their masks."""
-    truths, source = _truths(root, folder, beside)
-    missing = sorted(photographs.keys() - truths.keys())
-    if missing:
-        raise ValueError(
-            f"{len(missing)} of {len(photographs)} photographs in {root / folder} have no mask, first "
-            f"{', '.join(photographs[stem] for stem in missing[:3])}. Looked for <photograph>_mask.gif or .png in "
-            f"{root / 'train_masks'}, {root / folder} and {root}, and for rows of {root / _TABLE}. "
-            "Add the masks or remove the photographs."
-        )
-    surplus = sorted(truths.keys() - photographs.keys())
-    if surplus:
-        log.warning("%d masks of %s have no photograph, first %s: left out.", len(surplus), source, surplus[0])
-    samples = []
-    for stem, name in photographs.items():
-        attributes = {"image": root / folder / name, **truths[stem]}
-        samples.append(Sample((Path(folder) / name).as_posix(), stem.rpartition("_")[0], attributes))
-    cars = len({sample.group for sample in samples})
-    log.info("Carvana: %d photographs of %d cars in %s, masks from %s.", len(samples), cars, root / folder, source)
-    return samples
-
-
 def _truths(root: Path, folder: str, beside: dict[str, str]) -> tuple[dict[str, dict[str, str | Path]], str]:
     """Return {"mask": path} or {"train_masks.csv": run lengths} by `<car>_<NN>`, and where they are from."""
     places = {"train_masks": _listed(root / "train_masks")[1], folder: beside}
@@ -140,6 +156,26 @@ def _truths(root: Path, folder: str, beside: dict[str, str]) -> tuple[dict[str, 
         if table.is_file():
             return {Path(name).stem: {_TABLE: row} for name, row in rle.read_masks_csv(table).items()}, str(table)
     return {}, "nowhere"
+
+
+def _labels(table: Path, cars: Set[str]) -> dict[str, dict[str, str]]:
+    """Read year, make, model and trims of the cars from metadata.csv; nothing is trained on them, so it may lack."""
+    if not table.is_file():
+        return {}
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file, strict=True)
+            if tuple(rows.fieldnames or ())[: len(_COLUMNS)] != _COLUMNS:
+                header = ",".join(rows.fieldnames or ())[:60]
+                log.warning("%s begins with %r, expected %r: cars have no labels.", table, header, ",".join(_COLUMNS))
+                return {}
+            about = {row["id"]: {key: row[key] or "" for key in _COLUMNS[1:]} for row in rows}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        log.warning("%s cannot be read (%s): cars have no labels.", table, error)
+        return {}
+    if without := sorted(cars - about.keys()):
+        log.warning("%s has no row of %d of the %d cars, first %s.", table, len(without), len(cars), without[0])
+    return {car: about[car] for car in cars & about.keys()}
 
 
 def _nothing(found: str) -> str:

@@ -66,17 +66,22 @@ class Folder(PixelwiseData):
         wanted = {key: key.with_name(before + key.name + after) for key in found}
         missing = sorted(str(found[key]) for key, mask in wanted.items() if mask not in truths)
         if missing:
-            raise ValueError(
+            self.found(
+                "missing",
+                [str(images / name) for name in missing],
                 f"{len(missing)} of {len(found)} images have no mask {self.mask_pattern}.* in {masks}, first "
                 f"{', '.join(missing[:3])}. Set the masks' names, {_TYPED_PATTERN} for example, add the masks, "
-                "or remove the images."
+                "or remove the images.",
             )
-        surplus = sorted(str(key) for key in truths.keys() - set(wanted.values()))
-        if surplus:
+        surplus = sorted(truths.keys() - set(wanted.values()))
+        if surplus and self.findings is None:
             log.warning("%d masks in %s have no image, first %s: left out.", len(surplus), masks, surplus[0])
+        elif surplus:
+            self.found("orphaned", [str(masks / truths[key]) for key in surplus], "")
         return [
             Sample(path.as_posix(), self._group(path), {"image": images / path, "mask": masks / truths[wanted[key]]})
             for key, path in found.items()
+            if wanted[key] in truths
         ]
 
     def read(self, sample: Sample, size: Sequence[int] | None) -> dict[str, np.ndarray]:

@@ -134,6 +134,18 @@ def check_same_size(image: str | Path, mask: str | Path) -> None:
         )
 
 
+def picture(image: np.ndarray) -> Image.Image:
+    """Return [C, H, W] as a picture: three channels as red, green and blue, else the first; floats are stretched."""
+    shown = image[:3] if len(image) >= 3 else image[:1]
+    if shown.dtype != np.uint8:
+        finite = np.isfinite(shown)
+        low, high = (float(shown[finite].min()), float(shown[finite].max())) if finite.any() else (0.0, 0.0)
+        scaled = (np.where(finite, shown, low) - low) * (255 / (high - low)) if high > low else np.zeros(shown.shape)
+        shown = np.rint(scaled).astype(np.uint8)
+    planes = [Image.fromarray(plane) for plane in shown]
+    return planes[0] if len(planes) == 1 else Image.merge("RGB", planes)  # faster than a transposed array
+
+
 @contextlib.contextmanager
 def _opened(path: str | Path) -> Iterator[Image.Image]:
     """Open a file with one picture; whatever its content does inside the block names the file."""

@@ -3,7 +3,10 @@
 import importlib
 import sys
 
-SUBJECTS = {"demo": "draw example data: demo carvana <folder>"}
+SUBJECTS = {
+    "carvana": "Kaggle's Carvana photographs, downloaded or from zips: carvana <folder>",
+    "demo": "draw example data: demo carvana <folder>",
+}
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,86 @@
+"""`segfield audit [group=option ...] [key=value ...] [out=<folder>] [--augmented]`: look at data before training."""
+
+import shlex
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from segfield.run import compose
+from segfield.run.placement import cores, outputs
+
+USAGE = """usage: python -m segfield audit data=<data> [data.root=<folder>] [key=value ...] [out=<folder>] [--augmented]
+The same words as after train.py. Reads every sample once, at data.size, and writes audit.html and audit.json to
+  out=<folder>    default: outputs/audits/<data>/<time>
+  --augmented     16 augmented training samples with their masks too: augmented.png
+Exit code 0: training can start. 1: the list says what would make it wrong, and how to mend it. 2: a wrong call.
+"""
+
+
+def main(arguments: list[str]) -> int:
+    """Audit one data set."""
+    if arguments[:1] in (["-h"], ["--help"]):
+        sys.stdout.write(USAGE)
+        return 0
+    augmented, places = "--augmented" in arguments, [word[4:] for word in arguments if word.startswith("out=")]
+    words = [word for word in arguments if word != "--augmented" and not word.startswith("out=")]
+    if flags := [word for word in words if word.startswith("-")]:
+        sys.stderr.write(f"audit takes overrides, out=<folder> and --augmented; found {flags[0]}.\n{USAGE}")
+        return 2
+    compose.register()
+    from segfield.run.alone import alone, composed
+
+    try:
+        config, choices = composed(words)
+        data = alone(config, "data")
+        augmentation = alone(config, "augmentation") if augmented else None
+    except ValueError as error:
+        sys.stderr.write("This data cannot be audited:\n" + "".join(f"- {line}\n" for line in str(error).splitlines()))
+        return 2
+    name = choices["data"]
+    now = datetime.now()
+    folder = Path(places[-1]).expanduser() if places else outputs() / f"audits/{name}/{now:%Y-%m-%d_%H-%M-%S-%f}"
+    from segfield.commands.audit.look import write
+    from segfield.commands.audit.table import show
+    from segfield.data.audit import audit
+
+    started = time.monotonic()
+    with _progress() as tick:
+        found = audit(data, cores(), tick)
+    found.facts.update(
+        title=name,
+        place=_place(config["data"]),
+        command=shlex.join(["python", "-m", "segfield", "audit", *arguments]),
+        when=f"{now:%Y-%m-%d %H:%M}",
+        seconds=round(time.monotonic() - started, 1),
+        data=config["data"],
+    )
+    try:
+        write(folder, data, found, (augmentation, config["seed"]) if augmented else None)
+    except OSError as error:
+        sys.stderr.write(f"{folder} cannot be written: {error.strerror or error}. Use out=<folder>.\n")
+        return 2
+    show(found)
+    sys.stdout.write(f"wrote {folder / 'audit.html'} and audit.json\n")
+    return 1 if found.errors else 0
+
+
+def _place(node: dict[str, Any]) -> str:
+    """Return where the data lies."""
+    return ", ".join(dict.fromkeys(str(node[name]) for name in ("root", "images", "masks") if node.get(name)))
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("reading", total=None)
+        yield lambda done, of: progress.update(task, completed=done, total=of)
