@@ -68,7 +68,7 @@ def panel(
     tiles = (
         shade(small, outside),
         shade(resize(errors, size, Image.Resampling.BOX), outside),
-        shade(overlay(small, resize(grey(predicted), size, Image.Resampling.BOX)), outside),
+        shade(tint(small, resize(grey(predicted), size, Image.Resampling.BOX)), outside),
     )
     gap = np.full((size[0], GAP, 3), 255, dtype=np.uint8)
     return np.concatenate([tiles[0], gap, tiles[1], gap, tiles[2]], axis=1)
@@ -91,10 +91,10 @@ def overlay(image: npt.ArrayLike, prediction: npt.ArrayLike, colours: Pixels | N
     picture = to_rgb(image)
     foreground = to_mask("prediction", prediction, picture.shape[:2])
     if colours is None:
-        return _overlay(picture, grey(foreground))
-    tint = colours[np.asarray(prediction)]
-    drawn = np.where(foreground[:, :, None], np.rint(picture * (1 - _TINT) + tint * _TINT), picture)
-    return np.where((foreground & _is_edge(np.asarray(prediction)))[:, :, None], tint, drawn).astype(np.uint8)
+        return tint(picture, grey(foreground))
+    own = colours[np.asarray(prediction)]
+    drawn = np.where(foreground[:, :, None], np.rint(picture * (1 - _TINT) + own * _TINT), picture)
+    return np.where((foreground & _is_edge(np.asarray(prediction)))[:, :, None], own, drawn).astype(np.uint8)
 
 
 def _is_edge(labels: npt.NDArray[Any]) -> Mask:
@@ -172,7 +172,7 @@ def grey(mask: Mask) -> Pixels:
     return mask.astype(np.uint8) * np.uint8(255)
 
 
-def overlay(picture: Pixels, share: Pixels, colour: tuple[int, ...] = PREDICTED) -> Pixels:
+def tint(picture: Pixels, share: Pixels, colour: tuple[int, ...] = PREDICTED) -> Pixels:
     """Tint the picture by a region's share of each pixel (0..255), and draw the outline of the region."""
     alpha = _TINT * (share / 255.0)[:, :, None]
     result = np.rint(picture * (1 - alpha) + np.array(colour) * alpha).astype(np.uint8)

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from segfield.figures import GAP, PREDICTED, Pixels, grey, overlay, resize, tile_size, to_mask, to_rgb
+from segfield.figures import GAP, PREDICTED, Pixels, grey, resize, tile_size, tint, to_mask, to_rgb
 from segfield.figures.classes import palette
 
 _HEIGHT = 256  # the most rows of a tile
@@ -64,5 +64,5 @@ def _outlined(image: npt.ArrayLike, mask: npt.NDArray[Any], colours: Pixels) -> 
     tile = resize(picture, size, Image.Resampling.LANCZOS)
     for number in np.unique(mask[mask != 0]).tolist():
         share = resize(grey(mask == number), size, Image.Resampling.BOX)
-        tile = overlay(tile, share, tuple(colours[number].tolist()))
+        tile = tint(tile, share, tuple(colours[number].tolist()))
     return tile

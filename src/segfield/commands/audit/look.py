@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from segfield import figures
 from segfield.data.audit import Audit
 from segfield.data.loader import collate
+from segfield.figures import sheet as sheets
 from segfield.files import whole, write_text
 from segfield.report.page import Shown, page
 from segfield.report.pictures import class_colours, mask, overlay, sheet, thumbnail
@@ -132,4 +132,4 @@ def augmented(data: "PixelwiseData", augmentation: Any, seed: int) -> np.ndarray
         masks.append((classes[0] > 0 if classes.is_floating_point() else classes).numpy())
         if len(images) == _AUGMENTED:
             break
-    return figures.sheet(images, masks, colours=data.colours) if images else None
+    return sheets.sheet(images, masks, colours=data.colours) if images else None
