@@ -32,6 +32,17 @@ def test_too_little_room_is_told_before_anything_is_written(
     assert not list(tmp_path.rglob("*.bin"))
 
 
+@pytest.mark.parametrize("place", ["a file", "below a file"])
+def test_a_place_where_no_cache_can_be_written_is_named_with_others(tmp_path: Path, carvana: Any, place: str) -> None:
+    (tmp_path / "caches").touch()
+    folder = tmp_path / "caches" / ("" if place == "a file" else "below")
+    message = (
+        r"The data cache cannot be written to .*/caches/.*: (Not a directory|File exists)\. Use data\.cache_dir=<a f"
+    )
+    with pytest.raises(ValueError, match=message):
+        carvana(cache_dir=str(folder)).decode()
+
+
 def test_memory_is_free_again_when_the_last_one_leaves(memory: Path, carvana: Any, batches: Any) -> None:
     one, two = carvana("memory"), carvana("memory")
     assert batches(one)

@@ -165,6 +165,14 @@ def test_a_file_that_is_gone_is_named_and_one_with_another_time_is_none_that_cha
         data.item(2)
 
 
+def test_a_file_that_is_gone_when_the_cache_is_built_ends_the_building(own_cars: Path, carvana: Any) -> None:
+    data = carvana("disk", own_cars)
+    data.fingerprint()
+    (own_cars / data.split_table()[2][0]).unlink()
+    with pytest.raises(FileNotFoundError, match=r"_01\.jpg is gone"):
+        data.decode()
+
+
 def test_a_rank_takes_the_hashes_of_another_and_watches_its_own_files(own_cars: Path, carvana: Any) -> None:
     first, second = carvana("none", own_cars), carvana("none", own_cars)
     second.keep_fingerprint(first.fingerprint())

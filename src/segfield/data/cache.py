@@ -7,6 +7,7 @@ cache_folder.py; what is written: cache_build.py.
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import inspect
 import json
@@ -25,6 +26,7 @@ from segfield.data.cache_build import FORMAT, META, Arrays, Builder, Layout, byt
 from segfield.data.fingerprint import Row
 from segfield.data.settings import Settings
 
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 # Fields that no sample's arrays depend on.
 _FREE = {"mean", "std", "batch_size", "num_workers", "seed", "colours", "cache", "cache_dir", "on_error"}
 _FREE |= {"split", "split_file", "split_seed", "balance", "test_fraction", "val_fraction", "folds", "fold"}
@@ -118,7 +120,15 @@ def opened(how: Settings, ids: Sequence[str], key: str, read: Callable[[int], Ar
     if in_memory:
         cache_folder.clear_left(place, folder)
     builder = Builder(how, ids, folder, read)
-    cache, file = cache_folder.taken(folder, lambda: _found(folder, len(ids)), builder.build)
+    try:
+        cache, file = cache_folder.taken(folder, lambda: _found(folder, len(ids)), builder.build)
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        raise ValueError(
+            f"The data cache cannot be written to {folder}: {error.strerror}. Use data.cache_dir=<a folder of your "
+            "own>, $SEGFIELD_CACHE, or data.cache=none."
+        ) from error
     if in_memory:
         weakref.finalize(cache, cache_folder.leave, folder, file, os.getpid())
     else:

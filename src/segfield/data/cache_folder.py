@@ -71,7 +71,7 @@ def taken(folder: Path, find: Callable[[], T | None], build: Callable[[], None])
     """
     started = told = time.monotonic()
     while True:
-        with contextlib.suppress(FileNotFoundError), _lock_file(folder) as (file, stays):  # deleted just now: again
+        with _lock_file(folder) as (file, stays):
             for kind in (fcntl.LOCK_SH, fcntl.LOCK_EX):
                 held = _locked(file, kind)
                 if held is not False and _is(file, folder):
@@ -90,11 +90,22 @@ def taken(folder: Path, find: Callable[[], T | None], build: Callable[[], None])
 
 @contextlib.contextmanager
 def _lock_file(folder: Path) -> Iterator[tuple[int, contextlib.ExitStack]]:
-    folder.mkdir(parents=True, exist_ok=True)
-    file = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = _opened(folder)
     with contextlib.ExitStack() as stays:
         stays.callback(os.close, file)
         yield file, stays
+
+
+def _opened(folder: Path, tries: int = 100) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except PermissionError:  # another user's, who let others read
+        return os.open(folder / _LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:  # its last user has deleted the folder just now
+        if not tries:
+            raise
+        return _opened(folder, tries - 1)
 
 
 def _locked(file: int, kind: int) -> bool | None:
