@@ -125,7 +125,7 @@ def test_the_score_at_the_own_size_is_that_of_the_masks_that_predict_writes(
 
 
 def test_a_network_without_a_border_is_scored_in_the_centre(cli: Cli, tmp_path: Path, cars: Path) -> None:
-    words = ("debug=fast", "data=carvana", f"data.root={cars}", "model=unet_original", "model.border=none")
+    words = ("debug=fast", "threads=1", "data=carvana", f"data.root={cars}", "model=unet_original", "model.border=none")
     words += ("model.depth=1", "model.width=4", "data.size=[32,48]", f"hydra.run.dir={tmp_path / 'run'}")
     outcome = cli("train.py", *words)
     assert outcome.code == 0, outcome.err
