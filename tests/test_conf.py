@@ -117,7 +117,8 @@ def test_data_locations_of_conf_are_null() -> None:
         content = yaml.safe_load(file.read_text())
         content = content.get("data", content)
         typed = {key: content.get(key.removeprefix("data.")) for key in KEYS if key.startswith("data.")}
-        typed.pop("data.num_workers")
+        for how in ("data.num_workers", "data.cache"):
+            typed.pop(how)
         assert not any(typed.values()), file
 
 

@@ -124,6 +124,21 @@ def test_a_cache_with_holes_raises_for_them_where_nothing_may_be_skipped(
     assert data.item(4)["id"] == data.split_table()[4][0]
 
 
+def test_a_file_that_was_another_while_a_cache_was_built_is_read_once_it_is_back(own_cars: Path, carvana: Any) -> None:
+    data = carvana("disk", root=own_cars, on_error="skip")
+    data.fingerprint()
+    file = own_cars / data.sample(0).id
+    content = file.read_bytes()
+    file.write_bytes(content[:-200])
+    assert "has changed" in data.item(0)["skipped"]
+    data.decode()
+    file.write_bytes(content)
+    again = carvana("disk", root=own_cars, on_error="skip")
+    again.decode()
+    assert "skipped" not in again.item(0)
+    assert again.item(0)["image"].any()
+
+
 def test_skipping_needs_a_size() -> None:
     with pytest.raises(ValueError, match=r"data\.on_error=skip needs samples of one size.*data\.on_error=raise"):
         densities(on_error="skip", size=None)

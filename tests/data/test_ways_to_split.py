@@ -154,11 +154,21 @@ def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "other"),
-    [({"split": "own"}, "data.split=own"), ({"split": "fractions"}, "data.split=fr"), ({"folds": 3}, "data.folds=3")],
+    [
+        ({"split": "own"}, "data.split=own"),
+        ({"split": "fractions"}, "data.split=fr"),
+        ({"folds": 3}, "data.folds=3"),
+        ({"fold": 0}, "data.fold=0"),
+    ],
 )
 def test_a_file_and_another_way_to_split_are_one_or_the_other(settings: dict[str, Any], other: str) -> None:
     with pytest.raises(ValueError, match=rf"names each sample's part, {other}.* chooses others: it is one or the"):
         parts(split_file="x.csv", **settings)
+
+
+def test_a_file_takes_no_fraction_for_a_test_part(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    parts(split_file=written(tmp_path / "parts.csv", "id,part", "s00,train", "s02,val"), test_fraction=0.3)
+    assert "data.test_fraction=0.3 is not used: " in caplog.text
 
 
 def test_a_run_that_goes_on_reads_no_file_and_asks_for_no_parts() -> None:

@@ -34,6 +34,13 @@ def test_placement_is_no_difference_between_two_runs() -> None:
     assert placement.difference(CONFIG, other) == {}
 
 
+def test_a_cache_is_no_difference_and_none_where_it_is_not_said() -> None:
+    cached = {**CONFIG, "data": {**CONFIG["data"], "cache": "disk"}}
+    other = placement.override(cached, ["data.cache=none"])
+    assert placement.difference(cached, other) == {}
+    assert placement.placed(placement.unplaced(cached))["data"]["cache"] == "none"
+
+
 def test_every_other_key_is_a_difference_also_a_new_one() -> None:
     other = {**CONFIG, "seed": 2, "loss": {"smooth": 1.0}}
     assert placement.difference(CONFIG, other) == {"seed": (1, 2), "loss.smooth": (None, 1.0)}

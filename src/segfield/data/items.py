@@ -114,12 +114,9 @@ class Items:
 
     def _arrays(self, index: int) -> Arrays:
         """Give a sample's arrays, from the cache as far as that has them."""
-        cache, id_ = self._cache, self._samples[index].id
-        if cache is None:
-            return self.read(index)
-        if id_ in cache.unreadable:
-            if self._how.on_error == "skip":
-                raise ValueError(cache.unreadable[id_])
+        cache = self._cache
+        # What was unreadable then is tried again: it may have been changed, or out of reach, only while that was built.
+        if cache is None or self._samples[index].id in cache.unreadable:
             return self.read(index)
         found = cache.arrays(index)
         if "image" not in found:

@@ -73,17 +73,19 @@ def _own(samples: Sequence[Sample], how: Settings) -> dict[str, str]:
             f"data.split=own: {len(lacking)} of {len(samples)} samples have no part of their own, first "
             f"{', '.join(lacking[:3])}. Use data.split=fractions, or a data.split_file that names each sample's part."
         )
-    if how.test_fraction:
-        _log.warning(
-            "data.test_fraction=%s is not used: the data has parts of its own. data.split=fractions makes others.",
-            how.test_fraction,
-        )
+    _tell_unused(how, "the data has parts of its own. data.split=fractions makes others.")
     return _whole({sample.id: str(sample.part) for sample in samples}, "The data's own parts", "data.split=fractions")
+
+
+def _tell_unused(how: Settings, why: str) -> None:
+    if how.test_fraction:
+        _log.warning("data.test_fraction=%s is not used: %s", how.test_fraction, why)
 
 
 def _of_file(samples: Sequence[Sample], how: Settings, folders: Sequence[Path]) -> dict[str, str]:
     if how.split is not None or how.folds is not None or how.fold is not None:
-        other = f"data.split={how.split}" if how.split is not None else f"data.folds={how.folds}"
+        others = (("split", how.split), ("folds", how.folds), ("fold", how.fold))
+        other = next(f"data.{name}={value}" for name, value in others if value is not None)
         raise ValueError(
             f"data.split_file={how.split_file} names each sample's part, {other} chooses others: it is one or the "
             "other. Leave one of the two out."
@@ -99,6 +101,7 @@ def _of_file(samples: Sequence[Sample], how: Settings, folders: Sequence[Path]) 
             f"{path}: {len(names)} of {len(rows)} samples {what}, first {', '.join(names[:3])}. Ids and groups are "
             "those of splits.csv in the folder of a run. Give a file of this data; the column group may be left out."
         )
+    _tell_unused(how, f"{how.split_file} names the parts.")
     if len(parts) < len(samples):
         _log.info("%d of %d samples are not in %s: left out.", len(samples) - len(parts), len(samples), path)
     return _whole(parts, str(path), "another file")

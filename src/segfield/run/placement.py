@@ -18,6 +18,7 @@ KEYS = (
     "data.root",
     "data.images",
     "data.masks",
+    "data.cache",
     "data.cache_dir",
     "data.num_workers",
     "trainer.accelerator",
@@ -31,6 +32,7 @@ KEYS = (
 )
 # What null means at execution, beside data.root and threads (the cores given): files under experiments/ hold null.
 _HERE = {
+    "data.cache": "none",
     "data.num_workers": 0,
     "trainer.accelerator": "auto",
     "trainer.devices": 1,

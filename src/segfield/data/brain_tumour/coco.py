@@ -8,7 +8,7 @@ Not here: what the JSON holds (annotations.py).
 import json
 import logging
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,7 +132,8 @@ def _folders(root: Path, found: Mapping[Path, Sequence[Path]]) -> dict[Path, str
         )
     folders = {folder: _PARTS.get(folder.name, "train") for folder in next(iter(found.values()))}
     if len(set(folders.values())) < len(folders):
-        names = ", ".join(str(root / folder) for folder in folders)
+        counts = Counter(folders.values())
+        names = ", ".join(str(root / folder) for folder, part in folders.items() if counts[part] > 1)
         raise ValueError(f"Two folders are the same part: {names}. Remove one of them.")
     return folders
 
