@@ -55,7 +55,7 @@ def _reproduce(parent: Path, changes: Sequence[str], tolerance: float, into: Pat
     before = evidence(parent)
     new = placement.change(as_executed(config, before.executions), changes)
     changed = placement.difference(config, new)
-    folder = _new_folder(new) if into is None else into.absolute()
+    folder = _new_folder(new, parent) if into is None else into.absolute()
     if folder.resolve().is_relative_to(parent.resolve()):
         raise NotComparableError(f"{folder} is the run itself or lies in it. Leave --into out, or name another folder.")
     _plan(parent, folder, new, changed)
@@ -99,9 +99,11 @@ def _ended(parent: Path) -> None:
         raise NotComparableError(f"{parent} is {state}, it has no end to compare with. {first}.")
 
 
-def _new_folder(config: dict[str, Any]) -> Path:
+def _new_folder(config: dict[str, Any], parent: Path) -> Path:
+    """Return a folder beside the parent's, where that has its usual place: it is named by the options chosen then."""
     model, data = (config[group]["_target_"].split(".")[-2] for group in ("model", "data"))
-    return placement.outputs() / f"{model}_{data}" / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
+    beside = parent.parent if parent.parent.parent == placement.outputs() else placement.outputs() / f"{model}_{data}"
+    return beside / datetime.now().strftime("%Y-%m-%d_%H-%M-%S-%f")
 
 
 def told(found: dict[str, Any]) -> str:

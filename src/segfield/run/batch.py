@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from segfield.processes import die_with_parent
 from segfield.run.check import announce
 from segfield.run.execute_sweep import Settings, shares_of
-from segfield.run.job import Job, digest, key_of
+from segfield.run.job import Job, digest, key_of, same_work
 from segfield.run.placement import KEYS
 from segfield.run.sweep import NAME, Sweep
 from segfield.run.table import tell
@@ -141,7 +141,8 @@ def _serve(requests: int, answers: int, parent: int, work: "_Work") -> NoReturn:
 class _Work:
     def __init__(self, compose: Composer, sweep: Sweep, settings: Settings) -> None:
         self._compose, self._sweep, self._settings = compose, sweep, settings
-        self._first = {job.digest: job.number for job in sweep.jobs.values() if job.same_as is None}
+        known = [job for job in sweep.jobs.values() if job.same_as is None]
+        self._first = {same_work(job.digest, job.overrides): job.number for job in known}
         self._frozen: list[tuple[dict[str, Any], Path, dict[str, str]]] = []  # of this batch, as what follows
         self._words: dict[int, list[str]] = {}
 
@@ -190,14 +191,15 @@ class _Work:
             return None
         overrides = list(hydra.hydra.overrides.task)
         found = digest(values)
-        first = self._first.setdefault(found, number)
+        work = same_work(found, overrides)
+        first = self._first.setdefault(work, number)
         if announce(self._against(number, found, overrides, folder), header):
             return None
         if announce(self._alone(values), header):
             return None
         if first == number or why:
             if not compose.accepted(values, why, folder, header):
-                self._first.pop(found)  # what is the same is wrong too
+                self._first.pop(work)  # what is the same is wrong too
                 return None
             if (folder / "config.yaml").exists():
                 self._words[number] = _typed(overrides, values)

@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -42,6 +43,18 @@ class Job:
     accelerator: Any = "auto"
     devices: Any = 1
     same_as: int | None = None
+
+
+def same_work(found: str, overrides: Sequence[str]) -> tuple[str, ...]:
+    """Return what two jobs of one sweep have in common that need to run once only.
+
+    A folder of data is placement, but a sweep over several has other data in each.
+
+    Args:
+        found: digest of the config.
+        overrides: of the job.
+    """
+    return (found, *sorted(word for word in overrides if key_of(word) in ("data.root", "data.images", "data.masks")))
 
 
 def digest(config: dict[str, Any]) -> str:

@@ -183,7 +183,7 @@ def test_neighbouring_figshare_slices_in_other_parts_are_counted_in_a_warning(
 ) -> None:
     root = neighbours(write_coco, tmp_path / "export", [1, 3, 9], [2, 5, 10, 900])
     brain(root)
-    assert "2 of the 4 slices in test (50 %) have slice N-1 or N+1 in train" in caplog.text
+    assert "2 of the 4 slices listed in test (50 %) have N-1 or N+1 in train" in caplog.text
     assert "data.fold_file=<figshare's cvind.mat>" in caplog.text
     caplog.clear()
     brain(root, folds=2, fold=0)

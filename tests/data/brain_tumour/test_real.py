@@ -67,7 +67,7 @@ def test_tumorseg_is_boxes_without_most_of_its_files_and_with_neighbours_in_othe
         "1460 of 1502 pictures that",
         "409 of 429 pictures that",
         "ALL 2146 OUTLINES",
-        "197 of the 215 slices in test (92 %)",
+        "197 of the 215 slices listed in test (92 %)",
     ):
         assert words in caplog.text
 

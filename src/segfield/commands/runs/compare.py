@@ -6,6 +6,7 @@ from typing import Any
 
 from segfield.commands.runs import cells
 from segfield.commands.runs.table import Column
+from segfield.data.fingerprint import FINGERPRINT, drift, read_table
 from segfield.run.freeze import CONFIG
 from segfield.run.frozen import Frozen
 from segfield.run.listing import Run, epochs, read
@@ -40,11 +41,23 @@ def compare(place: Path, words: Sequence[str], notes: list[str]) -> tuple[list[C
     rows: list[tuple[str, ...]] = [("state", *(run.facts["state"] for run in runs))]
     rows += [(key, *map(cells.typed, pair)) for key, pair in pairs.items() if key not in KEYS]
     rows += [(f"{key} (placement)", *map(cells.typed, pair)) for key, pair in pairs.items() if key in KEYS]
+    rows += (other_data := _data(runs))
     rows += _scores(runs)
     notes.extend(dict.fromkeys(note for run in runs for note in run.notes))  # scores are read twice where none is told
     named = zip(("key", *words), zip(*rows, strict=True), strict=True)
     table = [Column(name, [*map(cells.printable, row)], right=False) for name, row in named]
-    return table, any(key not in KEYS for key in pairs)
+    return table, bool(other_data) or any(key not in KEYS for key in pairs)
+
+
+def _data(runs: Sequence[Run]) -> list[tuple[str, ...]]:
+    """Return a row where the runs saw different files, by their hashes; none where one has not written them down."""
+    tables = [run.folder / FINGERPRINT for run in runs]
+    try:
+        one, other = (read_table(path) for path in tables)
+    except (OSError, ValueError):
+        return []
+    changes = drift(one, other)
+    return [("files of the data", f"{len(one)}", f"{len(other)}, {len(changes)} differ")] if changes else []
 
 
 def _found(word: str, place: Path) -> Path:

@@ -105,6 +105,8 @@ def _keys(runs: Sequence[Run], names: Names) -> list[Column]:
         found, last = [run.values.get(key) for run in runs], key.rpartition(".")[2]
         if key in ("model._target_", "data._target_") or found in shown.setdefault(last, []):
             continue
+        if last == "_partial_" or (last == "_target_" and key.count(".") > 1):  # of a score, of a part of augmentation
+            continue
         shown[last].append(found)
         if last == "_target_":
             found = [value.rpartition(".")[2] if isinstance(value, str) else value for value in found]

@@ -216,7 +216,7 @@ def _tell_neighbours(every: Mapping[str, Sequence[Picture]]) -> None:
         near = [number for number in held if {number - 1, number + 1} & train]
         if near:
             log.warning(
-                "The names are numbers of figshare slices: %d of the %d slices in %s (%.0f %%) have slice N-1 or N+1 "
+                "The names are numbers of figshare slices: %d of the %d slices listed in %s (%.0f %%) have N-1 or N+1 "
                 "in train, mostly of the same patient, so its score is too good. Use "
                 "data.fold_file=<figshare's cvind.mat> data.folds=5 data.fold=0.",
                 *(len(near), len(held), part, 100 * len(near) / len(held)),
