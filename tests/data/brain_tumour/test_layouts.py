@@ -137,14 +137,22 @@ def test_percentiles_are_two_numbers_in_order(percentiles: list[float]) -> None:
     ("layout", "settings", "message"),
     [
         ("lgg", {"in_channels": 1}, r"lgg has 3 channels; .*Use data\.in_channels=3"),
-        ("lgg", {"out_channels": 4, "classes": list("abcd")}, r"lgg has one kind of tumour; .*Use data\.out_channels=1"),
+        (
+            "lgg",
+            {"out_channels": 4, "classes": list("abcd")},
+            r"lgg has one kind of tumour; .*Use data\.out_channels=1",
+        ),
         ("lgg", {"fold_file": "cvind.mat"}, r"lgg has no data\.fold_file; .*Use data\.folds=5"),
         ("coco", {"channels": "flair", "in_channels": 1}, r"coco has no FLAIR channel; .*Use data\.channels=all"),
         ("coco", {"intensity": "volume"}, r"coco has no volumes; .*Use data\.intensity=file"),
         ("figshare", {"channels": "flair", "in_channels": 1}, "figshare has no FLAIR channel"),
         ("figshare", {"intensity": "file"}, r"figshare has intensities without a common range; .*intensity=image"),
         ("figshare", {"in_channels": 2}, r"figshare has 1 channel, which may be repeated; .*in_channels=1 or 3"),
-        ("figshare", {"out_channels": 3, "classes": list("abc")}, r"figshare has 3 kinds of tumour .*data=brain_tumour_classes"),
+        (
+            "figshare",
+            {"out_channels": 3, "classes": list("abc")},
+            r"figshare has 3 kinds of tumour .*data=brain_tumour_classes",
+        ),
     ],
 )
 def test_settings_that_a_layout_has_not_are_refused_with_the_fix(
