@@ -72,9 +72,11 @@ def test_a_pipe_and_a_link_that_leads_nowhere_are_listed_and_nothing_waits(
 ) -> None:
     os.mkfifo(images / "pipe.png")
     (images / "link.png").symlink_to("nowhere.png")
-    outcome = cli("segfield", "predict", blobs_run, images, f"out={tmp_path / 'out'}")
+    Path(os.fsdecode(os.fsencode(images) + b"/\xff.png")).write_bytes(b"no image")  # a name that is not UTF-8
+    outcome = cli("segfield", "predict", blobs_run, images, f"out={tmp_path / 'out'}", "overlays=true")
     assert outcome.code == 1
-    failed = (tmp_path / "out/failed.csv").read_text()
+    assert b"/\xff.png is no image" in (tmp_path / "out/failed.csv").read_bytes()
+    failed = (tmp_path / "out/failed.csv").read_text(errors="replace")
     for name in ("pipe", "link"):
         assert f"{images / name}.png is a link that leads nowhere, or no file. Copy the image itself there." in failed
 

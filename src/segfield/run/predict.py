@@ -19,7 +19,7 @@ import torch
 import yaml
 
 from segfield.data import images
-from segfield.files import write_text
+from segfield.files import whole, write_text
 from segfield.run import trained
 from segfield.run.bar import bar
 from segfield.run.evaluate import decided
@@ -222,4 +222,5 @@ class _Prediction:
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(["path", "reason"])
         rows.writerows([str(picture.path), reason] for picture, reason in self._failed.items())
-        write_text(path, text.getvalue())
+        with whole(path) as file:  # a name need not be UTF-8: its bytes are kept
+            file.write(text.getvalue().encode(errors="surrogateescape"))
