@@ -165,7 +165,9 @@ def test_augmented_samples_are_a_picture_beside_the_page(audit: Audit, drawn: Pa
     with Image.open(tmp_path / "out/augmented.png") as picture:
         assert picture.mode == "RGB"
         assert picture.size == (4 * 96 + 3 * 4, 64)  # four training samples
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(2**24) or ()}
     assert "<h2>Augmented</h2>" in (tmp_path / "out/audit.html").read_text()
+    assert (240, 48, 140) in colours  # as a mask is drawn in the page's samples
 
 
 def test_a_skipped_sample_is_named_all_the_same_and_not_augmented(audit: Audit, root: Path, tmp_path: Path) -> None:
@@ -194,6 +196,7 @@ def test_data_without_files_is_audited_where_runs_go(cli: Cli, outputs: Path) ->
         (["data=cavana"], "data=cavana: conf/data/ has blobs"),
         (["data=blobs", "data.length=many"], "data.length"),
         (["data=blobs", "--fast"], "audit takes overrides, out=<folder> and --augmented; found --fast."),
+        (["data=blobs", "out="], "out= names no folder"),
     ],
 )
 def test_a_wrong_call_is_told_with_code_2(cli: Cli, words: list[str], said: str) -> None:

@@ -58,9 +58,27 @@ def test_a_folder_without_images_and_one_in_use_are_told(cli: Cli, blobs_run: Pa
     assert outcome.code == 2
     assert f"No images in {images / 'empty'}: no file there or below has an extension that is read" in outcome.err
     with locked(blobs_run / "predictions"):
+        (blobs_run / "predictions/predict.yaml").unlink(missing_ok=True)
         outcome = cli("segfield", "predict", blobs_run, images)
     assert outcome.code == 2
     assert f"{blobs_run / 'predictions'} is being executed already" in outcome.err
+    assert not (
+        blobs_run / "predictions/predict.yaml"
+    ).exists()  # it is the other process's to say whose masks these are
+
+
+def test_a_pipe_and_a_link_that_leads_nowhere_are_listed_and_nothing_waits(
+    cli: Cli, blobs_run: Path, images: Path, tmp_path: Path
+) -> None:
+    os.mkfifo(images / "pipe.png")
+    (images / "link.png").symlink_to("nowhere.png")
+    Path(os.fsdecode(os.fsencode(images) + b"/\xff.png")).write_bytes(b"no image")  # a name that is not UTF-8
+    outcome = cli("segfield", "predict", blobs_run, images, f"out={tmp_path / 'out'}", "overlays=true")
+    assert outcome.code == 1
+    assert b"/\xff.png is no image" in (tmp_path / "out/failed.csv").read_bytes()
+    failed = (tmp_path / "out/failed.csv").read_text(errors="replace")
+    for name in ("pipe", "link"):
+        assert f"{images / name}.png is a link that leads nowhere, or no file. Copy the image itself there." in failed
 
 
 def test_a_mask_that_was_damaged_since_stops_a_submission(cli: Cli, blobs_run: Path, images: Path) -> None:

@@ -58,3 +58,8 @@ def test_a_link_that_leads_back_up_is_followed_once(tmp_path: Path) -> None:
     write(tmp_path, "a/1.png")
     (tmp_path / "a/up").symlink_to(tmp_path)
     assert [picture.name for picture in pictures([tmp_path], [], tmp_path / "out")] == ["a/1"]
+
+
+def test_results_of_an_earlier_prediction_below_the_images_are_no_images(tmp_path: Path) -> None:
+    write(tmp_path, "1.png", "earlier/predict.yaml", "earlier/masks/1.png", "now/masks/1.png")
+    assert [picture.name for picture in pictures([tmp_path], [], tmp_path / "now")] == ["1"]

@@ -54,10 +54,10 @@ def unpack(archive: Path, folder: Path, below: str = "", tick: Tick = lambda don
                 clear_temporaries(parent)
             tick(len(plan) - len(waiting), len(plan))
             for done, (path, info) in enumerate(waiting.items(), start=len(plan) - len(waiting) + 1):
-                _write(archive, opened, info, path)
+                write_one(archive, opened, info, path)
                 tick(done, len(plan))
     except zipfile.BadZipFile as error:
-        raise ValueError(_no_zip(archive, error)) from error
+        raise ValueError(no_zip(archive, error)) from error
     os.sync()  # one for all files: one each would take longer than the unpacking
     marker = {"bytes": archive.stat().st_size, "files": len(plan)}
     write_text(folder / _MARKERS / f"{archive.name}.json", json.dumps(marker) + "\n")
@@ -125,8 +125,12 @@ def check_room(folder: Path, needed: int, what: str) -> None:
         )
 
 
-def _write(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
-    """Write one file whole."""
+def write_one(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> None:
+    """Write one file of an archive whole; its folder is there.
+
+    Raises:
+        ValueError: if it is damaged, or encrypted.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with opened.open(info) as source, temporary.open("wb") as target:
@@ -141,7 +145,8 @@ def _write(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo, path: 
         temporary.unlink(missing_ok=True)
 
 
-def _no_zip(archive: Path, error: Exception) -> str:
+def no_zip(archive: Path, error: Exception | str) -> str:
+    """Say what a file is that is no archive, and what to do."""
     with archive.open("rb") as file:
         start = file.read(64)
     if start.startswith(b"PK"):

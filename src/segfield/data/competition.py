@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from segfield.data.archives import Tick, check_room, is_unpacked, unpack
+from segfield.data.archives import Tick, check_room, is_unpacked, no_zip, unpack, write_one
 from segfield.data.kaggle_files import NAME, PAGE, download
 from segfield.files import whole
 
@@ -104,7 +104,7 @@ def _found(name: str, place: Path) -> Path | None:
 
 
 def _check_zips(names: Iterable[str], zips: Path, folder: Path) -> None:
-    """Refuse a folder that lacks a zip of photographs or masks."""
+    """Refuse a folder that lacks a zip of photographs or masks, or whose bundle of all of them is none."""
     if not zips.is_dir():
         raise ValueError(f"zips={zips} is no folder. Give the folder with train.zip and train_masks.zip.")
     lacking = [
@@ -112,6 +112,9 @@ def _check_zips(names: Iterable[str], zips: Path, folder: Path) -> None:
         for name in names
         if not name.endswith(".csv.zip") and not _found(name, zips) and not is_unpacked(name, folder)
     ]
+    bundle = zips / f"{NAME}.zip"
+    if lacking and bundle.is_file() and not zipfile.is_zipfile(bundle):
+        raise ValueError(no_zip(bundle, "its end is missing"))
     if lacking:
         raise ValueError(
             f"{zips} lacks {', '.join(lacking)}. Download them at {PAGE}/data (log in and accept the rules there), "
@@ -130,8 +133,8 @@ def _take(name: str, archive: Path, folder: Path, tick: Tick) -> None:
         inner = folder / _DOWNLOADS / name
         with zipfile.ZipFile(archive) as opened:
             check_room(folder, opened.getinfo(name).file_size, f"taking {name} out of {archive.name}")
-            with opened.open(name) as source, whole(inner) as target:
-                shutil.copyfileobj(source, target, 2**20)
+            inner.parent.mkdir(parents=True, exist_ok=True)
+            write_one(archive, opened, opened.getinfo(name), inner)
         archive = inner
     unpack(archive, folder, "" if name.endswith(".csv.zip") else name.removesuffix(".zip"), tick)
     if archive.parent == folder / _DOWNLOADS:

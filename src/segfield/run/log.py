@@ -37,7 +37,7 @@ def quiet_lightning() -> None:
 def logged(path: str | Path, *, shown: bool = True) -> Iterator[None]:
     """Send the library's log and warnings to a file, with times, and to the terminal where they are to be shown."""
     logger = logging.getLogger("segfield")
-    file = logging.FileHandler(path, encoding="utf-8")
+    file = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     terminal = _Terminal()
     terminal.setFormatter(logging.Formatter("%(message)s"))

@@ -13,6 +13,7 @@ from segfield.figures.classes import palette
 from segfield.files import clear_temporaries, whole
 
 MASKS, OVERLAYS, PROBABILITIES = "masks", "overlays", "probabilities"
+RECORD = "predict.yaml"  # marks their folder, and says of which run they are
 
 
 @final

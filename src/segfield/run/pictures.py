@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from segfield.data.images import suffixes
+from segfield.run.masks import RECORD
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -31,7 +32,7 @@ def pictures(words: Sequence[Path], further: Sequence[str], without: Path) -> li
     Args:
         words: files and folders.
         further: suffixes that are read beyond those of Pillow.
-        without: folder that is not searched, of the results.
+        without: folder that is not searched, of the results; other folders of results below are not either.
 
     Raises:
         FileNotFoundError: if a file or folder is not there, or no image is found.
@@ -70,7 +71,10 @@ def _listed(folder: Path, readable: set[str], without: Path) -> list[Path]:
     masks, visited = 0, {folder.resolve()}
     for parent, folders, names in os.walk(folder, followlinks=True):
         below = {name: Path(parent, name).resolve() for name in sorted(folders) if name[0] != "."}
-        folders[:] = [name for name, place in below.items() if place not in visited and place != without.resolve()]
+        results = {name for name, place in below.items() if place == without.resolve() or (place / RECORD).is_file()}
+        if others := sorted(name for name in results if below[name] != without.resolve()):
+            _log.info("%s is left out: it holds what was predicted", Path(parent, others[0]))
+        folders[:] = [name for name, place in below.items() if place not in visited and name not in results]
         visited.update(below[name] for name in folders)  # a link may lead back up
         images = [name for name in names if name[0] != "." and Path(name).suffix.lower() in readable]
         stems = {Path(name).stem for name in images}

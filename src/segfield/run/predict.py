@@ -19,19 +19,19 @@ import torch
 import yaml
 
 from segfield.data import images
-from segfield.files import write_text
+from segfield.files import whole, write_text
 from segfield.run import trained
 from segfield.run.bar import bar
 from segfield.run.evaluate import decided
 from segfield.run.lock import locked
 from segfield.run.log import logged
-from segfield.run.masks import MASKS, Results, read_mask
+from segfield.run.masks import MASKS, RECORD, Results, read_mask
 from segfield.run.pictures import Picture, ahead, pictures
 from segfield.run.submission import Submission, names, submission
 from segfield.spatial import to_own_size
 
 _log = logging.getLogger(__name__)
-RECORD, FAILED = "predict.yaml", "failed.csv"
+FAILED = "failed.csv"
 
 
 @dataclass(frozen=True)
@@ -85,40 +85,50 @@ def predict(
             raise ValueError(
                 "A submission is of binary masks; this run has several classes. Leave submission=true out."
             )
-        _claim(out, folder, run)
-        with locked(out), logged(out / "log.txt"):
-            asked = pictures(words, run.data.suffixes, out)
-            if wanted.submission:
-                names([picture.path for picture in asked])
-            _log.info("predicting %d images with best.ckpt of epoch %d", len(asked), run.checkpoint["epoch"] + 1)
-            done = _Prediction(run, out, wanted).run(asked)
-            _log.debug("done: %d written, %d of them before, %d failed", *done)  # to log.txt alone
-            return done
+        _check_owner(out, run)
+        out.mkdir(parents=True, exist_ok=True)
+        with locked(out):
+            _claim(out, folder, run)
+            with logged(out / "log.txt"):
+                asked = pictures(words, run.data.suffixes, out)
+                if wanted.submission:
+                    names([picture.path for picture in asked])
+                _log.info("predicting %d images with best.ckpt of epoch %d", len(asked), run.checkpoint["epoch"] + 1)
+                done = _Prediction(run, out, wanted).run(asked)
+                _log.debug("done: %d written, %d of them before, %d failed", *done)  # to log.txt alone
+                return done
 
 
-def _claim(out: Path, folder: Path, run: trained.Trained) -> None:
-    """Write down whose predictions the folder holds.
+def _owner(run: trained.Trained) -> dict[str, str]:
+    return {"checkpoint_sha256": run.checkpoint["sha256"], "config_sha256": trained.what(run.config)}
+
+
+def _check_owner(out: Path, run: trained.Trained) -> None:
+    """Refuse a folder that holds masks of another run, or of nobody knows which.
 
     Raises:
-        ValueError: if it holds another run's.
+        ValueError: if it does; nothing is written.
     """
-    own = {"checkpoint_sha256": run.checkpoint["sha256"], "config_sha256": trained.what(run.config)}
-    path = out / RECORD
-    found = _record(path)
+    found = _record(out / RECORD)
     if found is None and (out / MASKS).exists():
         raise ValueError(
             f"{out / MASKS} stands already, without {RECORD}: nobody knows whose masks these are. {_OTHER}"
         )
-    if found is not None and any(found.get(name) != value for name, value in own.items()):
+    if found is not None and any(found.get(name) != value for name, value in _owner(run).items()):
         raise ValueError(
             f"{out} holds predictions of {found.get('run')}, with other weights or settings: masks of the two would be "
             f"mixed. {_OTHER}"
         )
-    if found is None:
+
+
+def _claim(out: Path, folder: Path, run: trained.Trained) -> None:
+    """Write down whose predictions the folder holds; under its lock, for another run may have begun just now."""
+    _check_owner(out, run)
+    if not (out / RECORD).exists():
         data = run.data
         said = {"size": None if data.size is None else list(data.size), "classes": list(data.classes)}
-        record = {"run": str(folder), **run.checkpoint, **own, "threshold": run.task.threshold, **said}
-        write_text(path, yaml.safe_dump(record, sort_keys=False))
+        record = {"run": str(folder), **run.checkpoint, **_owner(run), "threshold": run.task.threshold, **said}
+        write_text(out / RECORD, yaml.safe_dump(record, sort_keys=False))
 
 
 _OTHER = "Choose another out=<folder>, or delete this one."
@@ -173,6 +183,8 @@ class _Prediction:
 
     def _read(self, picture: Picture) -> _Read:
         """Read an image at the working size, and how large it is itself."""
+        if not picture.path.is_file():  # to open a pipe would wait for ever
+            raise ValueError(f"{picture.path} is a link that leads nowhere, or no file. Copy the image itself there.")
         image = self._data.read_picture(picture.path, self._data.size)
         if self._data.size is None:
             return _Read(image, image.shape[-2:])
@@ -210,4 +222,5 @@ class _Prediction:
         rows = csv.writer(text, lineterminator="\n")
         rows.writerow(["path", "reason"])
         rows.writerows([str(picture.path), reason] for picture, reason in self._failed.items())
-        write_text(path, text.getvalue())
+        with whole(path) as file:  # a name need not be UTF-8: its bytes are kept
+            file.write(text.getvalue().encode(errors="surrogateescape"))

@@ -44,7 +44,9 @@ class Submission:
             path: of the image.
             mask: [H, W], foreground is not 0; None, of an image that could not be read, is written as an empty one.
         """
-        self._file.write(f"{path.stem}.jpg,{'' if mask is None else rle.encode(mask)}\n".encode())
+        self._file.write(
+            f"{path.stem}.jpg,{'' if mask is None else rle.encode(mask)}\n".encode(errors="surrogateescape")
+        )
 
 
 @contextlib.contextmanager

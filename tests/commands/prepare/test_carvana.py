@@ -1,5 +1,6 @@
 """`segfield prepare carvana` with zips of drawn cars; downloads are test_carvana_download's."""
 
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -58,6 +59,35 @@ def test_the_bundle_of_all_zips_serves_and_tables_may_be_unpacked_already(tmp_pa
     assert main(["carvana", str(tmp_path / "c"), f"zips={tmp_path / 'z'}"]) == 0
     assert there(tmp_path / "c") == {"train": 4, "train_masks": 4}
     assert (tmp_path / "c/metadata.csv").is_file()
+
+
+@pytest.mark.parametrize(
+    ("start", "byte", "said"),
+    [
+        (b"PK\x03\x04", 0, "is damaged at train_masks.zip"),
+        (b"PK\x01\x02", 8, "is damaged at train_masks.zip: .*encrypted"),
+    ],
+)
+def test_a_bundle_whose_zips_cannot_be_taken_out_is_named(
+    tmp_path: Path, zips: Path, capsys: pytest.CaptureFixture[str], start: bytes, byte: int, said: str
+) -> None:
+    path = tmp_path / "z/carvana-image-masking-challenge.zip"
+    path.parent.mkdir()
+    with zipfile.ZipFile(path, "w") as bundle:
+        for name in ("train_masks.zip", "train.zip"):
+            bundle.write(zips / name, name)
+    content = bytearray(path.read_bytes())
+    inside = len(content) - 150 if byte else 0  # the bundle's own directory stands at its end
+    content[content.index(start, inside) + byte] ^= 1
+    path.write_bytes(content)
+    assert main(["carvana", str(tmp_path / "c"), f"zips={path.parent}"]) == 1
+    assert re.search(said, capsys.readouterr().err)
+
+
+def test_a_bundle_that_is_cut_short_is_named(tmp_path: Path, zips: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "carvana-image-masking-challenge.zip").write_bytes((zips / "train.zip").read_bytes()[:1000])
+    assert main(["carvana", str(tmp_path / "c"), f"zips={tmp_path}"]) == 1
+    assert "carvana-image-masking-challenge.zip is damaged or cut short: its end is missing" in capsys.readouterr().err
 
 
 def test_a_part_that_was_not_asked_for_is_not_missed(tmp_path: Path, zips: Path) -> None:

@@ -30,6 +30,9 @@ def main(arguments: list[str]) -> int:
     if flags := [word for word in words if word.startswith("-")]:
         sys.stderr.write(f"audit takes overrides, out=<folder> and --augmented; found {flags[0]}.\n{USAGE}")
         return 2
+    if "" in places:
+        sys.stderr.write(f"out= names no folder. Use for example out=audit.\n{USAGE}")
+        return 2
     compose.register()
     from segfield.run.alone import alone, composed
 

@@ -132,4 +132,6 @@ def augmented(data: "PixelwiseData", augmentation: Any, seed: int) -> np.ndarray
         masks.append((classes[0] > 0 if classes.is_floating_point() else classes).numpy())
         if len(images) == _AUGMENTED:
             break
-    return sheets.sheet(images, masks, colours=data.colours) if images else None
+    # Those of the page: a class has one colour there.
+    colours = class_colours(data.colours, max(2, data.out_channels))
+    return sheets.sheet(images, masks, colours=colours) if images else None
