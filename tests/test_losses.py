@@ -38,6 +38,18 @@ def test_weighted_cross_entropy_is_divided_by_the_number_of_valid_pixels() -> No
     torch.testing.assert_close(BCEDice(dice_weight=0.0)(logits, target, weight, valid), expected)
 
 
+def test_foreground_may_weigh_more_in_the_cross_entropy_as_torch_weighs_it() -> None:
+    logits, target, _, _ = batch_of(2)
+    of_torch = F.binary_cross_entropy_with_logits(logits, target[:, None].float(), pos_weight=torch.tensor(3.5))
+    torch.testing.assert_close(BCEDice(dice_weight=0.0, pos_weight=3.5)(logits, target), of_torch)
+
+
+@pytest.mark.parametrize("pos_weight", [0.0, -1.0, float("inf"), float("nan")])
+def test_a_foreground_weight_that_is_none_is_refused(pos_weight: float) -> None:
+    with pytest.raises(ValueError, match=r"pos_weight > 0; got .*Use loss\.pos_weight=1\.0"):
+        BCEDice(pos_weight=pos_weight)
+
+
 def test_dice_is_counted_over_valid_pixels_alone() -> None:
     logits, target, _, valid = batch_of(1)
     p, t = torch.sigmoid(logits)[valid], target[:, None][valid].float()

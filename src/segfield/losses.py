@@ -26,17 +26,23 @@ class BCEDice(nn.Module):
             the prediction, on which smp's DiceLoss relies, is 0 there whatever is predicted.
         bce_weight: factor of the cross-entropy, at least 0.
         dice_weight: factor of the Dice term, at least 0.
+        pos_weight: factor of the cross-entropy of foreground pixels, above 0; the Dice term balances by itself.
 
     Raises:
         ValueError: if an argument is outside its range, or both factors are 0.
     """
 
-    def __init__(self, smooth: float = 1.0, bce_weight: float = 1.0, dice_weight: float = 1.0) -> None:
+    def __init__(
+        self, smooth: float = 1.0, bce_weight: float = 1.0, dice_weight: float = 1.0, pos_weight: float = 1.0
+    ) -> None:
         super().__init__()
+        if not 0 < pos_weight < float("inf"):
+            raise ValueError(f"BCEDice needs pos_weight > 0; got {pos_weight}. Use loss.pos_weight=1.0 for none.")
         _check_factors("BCEDice", smooth, bce_weight=bce_weight, dice_weight=dice_weight)
         self.smooth = smooth
         self.bce_weight = bce_weight
         self.dice_weight = dice_weight
+        self.pos_weight = pos_weight
 
     def forward(
         self, logits: Tensor, target: Tensor, weight: Tensor | None = None, valid: Tensor | None = None
@@ -69,6 +75,9 @@ class BCEDice(nn.Module):
             # Filled, not multiplied by 0: 0 * NaN is NaN.
             outside, pixels = ~valid, valid.flatten(1).sum(1)
             logits, truth = logits.masked_fill(outside, 0), truth.masked_fill(outside, 0)
+        if self.pos_weight != 1:
+            factor = torch.where(truth > 0, self.pos_weight, 1.0)
+            weight = factor if weight is None else weight * factor
         bce = F.binary_cross_entropy_with_logits(logits, truth, weight=weight, reduction="none")
         probability = torch.sigmoid(logits)
         if outside is not None:

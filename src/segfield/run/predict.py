@@ -23,6 +23,7 @@ from segfield.files import whole, write_text
 from segfield.run import trained
 from segfield.run.bar import bar
 from segfield.run.evaluate import decided
+from segfield.run.freeze import CONFIG
 from segfield.run.lock import locked
 from segfield.run.log import logged
 from segfield.run.masks import MASKS, RECORD, Results, read_mask
@@ -79,6 +80,8 @@ def predict(
     config = trained.as_trained(folder, placement)
     if out.resolve() in {folder.resolve(), *(word.resolve() for word in words)}:
         raise ValueError(f"out={out} is the run or the images themselves. Name another folder: out={out}/predictions.")
+    if (out / CONFIG).exists():
+        raise ValueError(f"out={out} is the folder of another run. Name another folder: out={out}/predictions.")
     with contextlib.chdir(folder):
         run = trained.restored(config)
         if wanted.submission and run.data.out_channels > 1:

@@ -59,7 +59,7 @@ def test_a_binary_mask_suggests_the_weight_that_balances_both_classes(measured: 
     target = np.zeros((10, 10), np.uint8)
     target[:2] = 1
     found = totals.weights(totals.classes(measured([IMAGE], [target]), NAMES, 2))
-    assert found["pos_weight"] == 4
+    assert found["loss.pos_weight"] == 4
     assert found["formula"].startswith("background pixels / foreground pixels")
 
 

@@ -102,8 +102,8 @@ def weights(table: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     if len(table) == 2:
         share = table[1]["share"]
         return {
-            "pos_weight": round((1 - share) / share, 3),
-            "formula": "background pixels / foreground pixels, of a cross-entropy alone; BCEDice balances by its Dice",
+            "loss.pos_weight": round((1 - share) / share, 3),
+            "formula": "background pixels / foreground pixels, for a cross-entropy alone: a Dice term balances by itself",
         }
     found = [row["weight"] for row in table]
     return {
