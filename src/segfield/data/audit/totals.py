@@ -103,7 +103,7 @@ def weights(table: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         share = table[1]["share"]
         return {
             "loss.pos_weight": round((1 - share) / share, 3),
-            "formula": "background pixels / foreground pixels, for a cross-entropy alone: a Dice term balances by itself",
+            "formula": "background / foreground pixels, for a cross-entropy alone: a Dice term balances by itself",
         }
     found = [row["weight"] for row in table]
     return {
