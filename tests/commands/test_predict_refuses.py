@@ -26,6 +26,8 @@ def images(tmp_path: Path) -> Path:
         (tmp_path / "images" / name).parent.mkdir(parents=True)
         pixels = np.random.default_rng(number).integers(0, 256, (40, 50, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / "images" / name)
+    (tmp_path / "images/run").mkdir()
+    (tmp_path / "images/run/config.yaml").write_text("seed: 0\n")
     return tmp_path / "images"
 
 
@@ -40,6 +42,7 @@ def images(tmp_path: Path) -> Path:
         (("{run}", "{images}", "task.threshold=0.3"), "what is computed is frozen in the run"),
         (("{run}", "nowhere.png"), r"There is no .*nowhere\.png\. Name images"),
         (("{run}", "{images}/a", "out={images}/a"), "is the run or the images themselves. Name another folder"),
+        (("{run}", "{images}/a", "out={images}/run"), "is the folder of another run. Name another folder"),
         (("{run}", "{images}/a", "{images}/b"), r"would both become 1\.png\. Name the folder above both"),
         (("{run}", "{images}", "submission=true"), r"1 names stand twice in a submission, first 1\.jpg"),
         (("{images}", "{images}"), "is no run folder"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from segfield.run.job import Job, Row, digest, varied
+from segfield.run.job import Job, Row, digest, same_work, varied
 from segfield.run.lock import locked
 
 
@@ -28,6 +28,13 @@ def test_the_digest_of_a_config_changes_with_what_is_computed_and_with_no_placem
     moved = {"seed": 0, "threads": 2, "trainer": {"devices": 2, "max_epochs": 4}, "data": {"root": "/x"}}
     longer = {**config, "trainer": {"devices": 1, "max_epochs": 5}}
     assert digest(config) == digest(moved) != digest(longer)
+
+
+def test_jobs_on_other_folders_of_data_are_not_the_same_work() -> None:
+    assert same_work("d", ["data.root=a", "threads=1"]) == same_work("d", ["threads=2", "data.root=a"])
+    assert same_work("d", ["data.root=a"]) != same_work("d", ["data.root=b"])
+    assert same_work("d", ["data.images=a"]) != same_work("d", ["data.images=b"])
+    assert same_work("d", []) != same_work("e", [])
 
 
 def test_varied_overrides_are_those_that_differ_between_jobs() -> None:

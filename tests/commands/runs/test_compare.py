@@ -48,6 +48,17 @@ def test_placement_is_marked_and_is_no_difference(make_run: MakeRun, capsys: Cap
     assert capsys.readouterr().err == "They compute the same; placement does not count.\n"
 
 
+def test_other_files_of_data_are_another_computation(make_run: MakeRun, capsys: Capture) -> None:
+    one, other = make_run("a_b/1"), make_run("a_b/2")
+    header = "id,file,bytes,sha256\n"
+    for folder, rows in ((one, "a,a.tif,3,00\n"), (other, "b,b.jpg,4,11\nc,c.jpg,4,22\n")):
+        (folder / "data.csv").write_text(header + rows)
+    code, found = difference(capsys, "--diff", one, other)
+    assert (code, found["files of the data"]) == (1, ["1", "2, 3 differ"])
+    (other / "data.csv").write_text((one / "data.csv").read_text())
+    assert main(["--diff", str(one), str(other)]) == 0
+
+
 def test_names_as_the_table_shows_them_are_runs_too(make_run: MakeRun, tmp_path: Path, capsys: Capture) -> None:
     make_run("a_b/2026-01-02_03-04-05-000006", {"seed: 0\nthreads": "seed: 1\nthreads"})
     make_run("sweeps/t/0")

@@ -6,7 +6,6 @@ from typing import Any
 
 from segfield.commands.runs import cells
 from segfield.commands.runs.table import Column
-from segfield.data.fingerprint import FINGERPRINT, drift, read_table
 from segfield.run.freeze import CONFIG
 from segfield.run.frozen import Frozen
 from segfield.run.listing import Run, epochs, read
@@ -51,6 +50,8 @@ def compare(place: Path, words: Sequence[str], notes: list[str]) -> tuple[list[C
 
 def _data(runs: Sequence[Run]) -> list[tuple[str, ...]]:
     """Return a row where the runs saw different files, by their hashes; none where one has not written them down."""
+    from segfield.data.fingerprint import FINGERPRINT, drift, read_table  # numpy: a table of runs needs none
+
     tables = [run.folder / FINGERPRINT for run in runs]
     try:
         one, other = (read_table(path) for path in tables)
