@@ -7,10 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
 from PIL import Image
 
 from segfield.data.demo import prepare_carvana
+from segfield.run import compose as composing
+from segfield.run.check import problems
 
+PROJECT = Path(__file__).resolve().parents[1]
 Cli = Callable[..., Any]
 FAST = ("model=unet", "model.width=4", "debug=fast", "threads=1", "data=carvana")
 
@@ -80,6 +85,20 @@ def test_one_car_alone_cannot_be_split(cli: Cli, tmp_path: Path) -> None:
     outcome = cli("train.py", *FAST, f"data.root={tmp_path / 'one'}")
     assert outcome.code == 2
     assert "A split by group needs at least 2 groups; the only group is" in outcome.err
+
+
+def test_what_data_modules_warn_of_is_left_to_the_run_that_follows_a_check(
+    carvana: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sorted((carvana / "train").iterdir())[0].unlink()
+    composing.register()
+    with initialize_config_dir(str(PROJECT / "conf")):
+        words = [*FAST, f"data.root={carvana}"]
+        config: Any = OmegaConf.to_container(compose("train", words), resolve=True)
+    assert list(problems(config, tmp_path / "run")) == []
+    assert "have no photograph" not in caplog.text
+    assert list(problems(config, tmp_path / "run", facts={})) == []  # the verb check: no run follows
+    assert caplog.text.count("have no photograph") == 1
 
 
 def test_a_photograph_without_a_mask_is_named(cli: Cli, carvana: Path) -> None:

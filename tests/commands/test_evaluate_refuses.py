@@ -56,6 +56,16 @@ def test_a_run_that_is_not_at_its_end_is_not_evaluated(cli: Cli, blobs_run: Path
     assert "is no run folder" in outcome.err
 
 
+def test_weights_that_are_nan_are_not_scored(cli: Cli, blobs_run: Path) -> None:
+    best = blobs_run / "checkpoints/best.ckpt"
+    content = torch.load(best, weights_only=True)
+    next(iter(content["state_dict"].values())).fill_(float("nan"))
+    torch.save(content, best)
+    outcome = cli("segfield", "evaluate", blobs_run)
+    assert outcome.code == 2
+    assert re.search(r"1 of its tensors hold NaN or infinity, first \S+: training diverged", outcome.err)
+
+
 def test_a_run_without_its_weights_or_its_split_is_not_evaluated(cli: Cli, blobs_run: Path) -> None:
     (blobs_run / "splits.csv").rename(blobs_run / "kept.csv")
     outcome = cli("segfield", "evaluate", blobs_run)

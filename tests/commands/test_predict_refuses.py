@@ -39,6 +39,7 @@ def images(tmp_path: Path) -> Path:
         (("{run}", "{images}", "overlay=true"), r"neither an image nor a setting \(did you mean overlays\?\)"),
         (("{run}", "{images}", "overlays=1"), "overlays=1: expected true or false"),
         (("{run}", "{images}", "out="), "out= names no folder"),
+        (("{run}", "{images}", "--out", "x"), "--out is no setting: they are written out=<value>"),
         (("{run}", "{images}", "task.threshold=0.3"), "what is computed is frozen in the run"),
         (("{run}", "nowhere.png"), r"There is no .*nowhere\.png\. Name images"),
         (("{run}", "{images}/a", "out={images}/a"), "is the run or the images themselves. Name another folder"),

@@ -12,6 +12,8 @@ import pytest
 import yaml
 from PIL import Image
 
+from segfield.commands.reproduce import _new_folder
+
 Cli = Callable[..., Any]
 TINY = ("debug=fast", "data.size=[32,32]", "data.length=10", "threads=1")
 
@@ -225,3 +227,10 @@ def test_a_run_that_has_not_ended_or_lacks_a_file_is_not_kept(cli: Cli, run: Pat
     outcome = cli("segfield", "save", run, tmp_path / "kept")
     assert outcome.code == 2
     assert "only a finished run is kept" in outcome.err
+
+
+def test_a_rerun_stands_beside_its_parent_which_is_named_by_its_options(outputs: Path, tmp_path: Path) -> None:
+    config = {"model": {"_target_": "segfield.models.unet.UNet"}, "data": {"_target_": "segfield.data.blobs.Blobs"}}
+    assert _new_folder(config, outputs / "unet_small_blobs/1").parent == outputs / "unet_small_blobs"
+    assert _new_folder(config, outputs / "sweeps/1/0").parent == outputs / "unet_blobs"
+    assert _new_folder(config, tmp_path / "elsewhere/run").parent == outputs / "unet_blobs"

@@ -67,6 +67,8 @@ def _parsed(arguments: Sequence[str]) -> tuple[list[Path], dict[str, str], list[
                 f"{word} is neither an image nor a setting{hint}. Settings are out, {', '.join(_CHOICES)} and "
                 "placement keys; what is computed is frozen in the run."
             )
+        elif word.startswith("-") and not Path(word).exists():
+            raise ValueError(f"{word} is no setting: they are written {word.lstrip('-').partition('=')[0]}=<value>.")
         else:
             words.append(Path(word).expanduser().absolute())
     if len(words) < 2:

@@ -137,6 +137,8 @@ def write_one(archive: Path, opened: zipfile.ZipFile, info: zipfile.ZipInfo, pat
             shutil.copyfileobj(source, target, _CHUNK)
         temporary.replace(path)
     except _DAMAGE as error:
+        if info.flag_bits & 1:
+            raise ValueError(f"{archive} is encrypted. Unpack it yourself, with its password.") from error
         reason = str(error).rstrip(".")
         raise ValueError(
             f"{archive} is damaged at {info.filename}: {reason}. Download it again; what is unpacked already stays."

@@ -3,6 +3,7 @@
 First what needs no import of torch, so that it is told within a second; then, in rehearsal.py, what needs the objects.
 """
 
+import contextlib
 import os
 import re
 import sys
@@ -12,6 +13,7 @@ from typing import Any, TypeGuard
 
 from segfield.run.freeze import NEEDED, OPTIONAL, SEVERAL
 from segfield.run.inside import nodes, paths_outside
+from segfield.run.log import told_later
 from segfield.run.placement import leaves, located
 from segfield.run.ranks import STRATEGIES, is_free, is_rank, taken
 from segfield.run.signature import near, shown
@@ -88,7 +90,8 @@ def problems(
         config: resolved as far as it can be; "???" stands where it cannot.
         folder: where the run would stand.
         unresolved: why, by key.
-        facts: takes what was counted: parameters, train and val [samples], bytes of the checkpoints.
+        facts: takes what was counted: parameters, train and val [samples], bytes of the checkpoints. None: a run
+            follows, which says of its data what is to be said.
     """
     try:
         list(nodes(config))
@@ -104,7 +107,8 @@ def problems(
 
     from segfield.run.rehearsal import Rehearsal
 
-    yield from Rehearsal(config, folder, wrong, {} if facts is None else facts).problems()
+    with told_later() if facts is None else contextlib.nullcontext():
+        yield from Rehearsal(config, folder, wrong, {} if facts is None else facts).problems()
 
 
 def _placed(config: dict[str, Any]) -> dict[str, Any]:

@@ -80,6 +80,8 @@ def restored(config: dict[str, Any]) -> Trained:
 
 
 def _load_best(task: Any) -> dict[str, Any]:
+    import torch
+
     from segfield.run.checkpoints import compare_weights, read_checkpoint
 
     try:
@@ -89,6 +91,8 @@ def _load_best(task: Any) -> dict[str, Any]:
         if not isinstance(weights, dict) or not isinstance(epoch, int) or not isinstance(step, int):
             raise ValueError("no checkpoint of a run: no weights, epoch and step in it")
         compare_weights(weights, task)
+        if broken := [name for name, value in weights.items() if not bool(torch.isfinite(value).all())]:
+            raise ValueError(f"{len(broken)} of its tensors hold NaN or infinity, first {broken[0]}: training diverged")
     except ValueError as error:
         raise ValueError(f"{BEST} cannot be used: {error}. Restore it from a copy of the run.") from error
     task.load_state_dict(weights)

@@ -60,7 +60,7 @@ def test_a_binary_mask_suggests_the_weight_that_balances_both_classes(measured: 
     target[:2] = 1
     found = totals.weights(totals.classes(measured([IMAGE], [target]), NAMES, 2))
     assert found["loss.pos_weight"] == 4
-    assert found["formula"].startswith("background pixels / foreground pixels")
+    assert found["formula"].startswith("background / foreground pixels")
 
 
 def test_a_class_that_is_never_met_has_no_weight_and_none_are_suggested(measured: Measure) -> None:

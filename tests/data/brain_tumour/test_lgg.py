@@ -54,7 +54,7 @@ def test_without_a_table_of_patients_there_are_no_labels(
     if content is not None:
         (root / "data.csv").write_bytes(content.encode("latin-1"))
     assert not any(sample.labels for sample in brain(root).samples())
-    assert ("is not the patients' table" in caplog.text) == (content is not None)
+    assert ("cannot be read as the patients' table" in caplog.text) == (content is not None)
 
 
 def test_empty_masks_are_known_before_the_split_and_not_looked_for_in_a_frozen_one(root: Path, brain: Brain) -> None:

@@ -113,6 +113,7 @@ def _facts(
         "parts": _parts(samples, parts, measured),
         "size": None if data.size is None else list(data.size),
         "batch_size": data.batch_size,
+        "on_error": data.on_error,
         "working_sizes": totals.frequent(Counter("{}x{}".format(*measured[place].size) for place in sound)),
         "several_sizes": len(sizes) > 1,
         "files": totals.files(measured),

@@ -54,6 +54,8 @@ def errors(facts: Mapping[str, Any]) -> list[Finding]:
         if kind in _FOUND:
             found.append(Finding(kind, f"{_FOUND[kind][0]}: {len(names)}", _FOUND[kind][1], names))
     for kind, (what, mend) in _UNUSABLE.items():
+        if kind == UNREADABLE and facts["on_error"] == "skip":
+            continue
         if names := [one["message"] for one in facts["unusable"] if one["kind"] == kind]:
             found.append(Finding(kind, f"{what}: {len(names)}", mend, names))
     if facts["split"] and facts["samples"]:
@@ -98,6 +100,10 @@ def warnings(facts: Mapping[str, Any]) -> list[Finding]:
         if kind not in _FOUND
     ]
     found += [Finding("note", one["text"].rstrip("."), "", []) for one in facts["notes"] if one["level"] != "info"]
+    skipped = [one["message"] for one in facts["unusable"] if one["kind"] == UNREADABLE]
+    if skipped and facts["on_error"] == "skip":
+        what = f"{_UNUSABLE[UNREADABLE][0]}: {len(skipped)}"
+        found.append(Finding("skipped", what, "data.on_error=skip leaves them out of every epoch.", skipped))
     found += _alike(facts)
     if names := facts["own_shared_groups"]:
         what = f"groups in several of the data's own parts: {len(names)}"
@@ -128,7 +134,10 @@ def _alike(facts: Mapping[str, Any]) -> list[Finding]:
             f"pairs of images in two parts that look alike: {across} (at most {likeness['bits']} of 64 bits of the "
             f"perceptual hash differ, colours correlate by {likeness['correlation']} or more)"
         )
-        mend = "If they show the same object, scores are too good: give them one group. Look at them on the page."
+        mend = (
+            "Look at them on the page. Copies of one object make scores too good: they belong in one group. Different "
+            "objects in one pose (cars on a turntable) may be alike too."
+        )
         found.append(Finding("near-duplicates", what, mend, names))
     apart = [one for one in likeness["exact"] if len(one["parts"]) == 1 and one["groups"] > 1]
     if apart:

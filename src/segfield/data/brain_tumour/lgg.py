@@ -129,8 +129,8 @@ def _facts(root: Path, patients: Sequence[Patient]) -> dict[str, dict[str, str]]
             with table.open(newline="", encoding="utf-8-sig") as file:
                 rows = list(csv.DictReader(file))
             return {row[_PATIENT]: {name: row[name] for name in _FACTS if row.get(name)} for row in rows}
-        except (UnicodeDecodeError, csv.Error, KeyError) as error:
-            log.warning("%s is not the patients' table (no column %s: %r): not used.", table, _PATIENT, error)
+        except (OSError, UnicodeDecodeError, csv.Error, KeyError) as error:
+            log.warning("%s cannot be read as the patients' table (column %s): %r; not used.", table, _PATIENT, error)
     return {}
 
 
