@@ -22,7 +22,7 @@ from segfield.metrics.counts import count_classes
 from segfield.metrics.multiclass import predicted_class
 from segfield.processes import CODES
 from segfield.run import ranks, trained
-from segfield.run.bar import bar
+from segfield.run.bar import Tick, bar
 from segfield.run.environment import read_environment
 from segfield.run.evaluation import Evaluation
 from segfield.run.extremes import FOLDER, Scored
@@ -92,8 +92,8 @@ def _score(run: trained.Trained, part: str, evaluation: "Evaluation") -> None:
     indices = run.data.indices(part)
     _log.info("evaluating best.ckpt of epoch %d on %d images of %s", run.checkpoint["epoch"] + 1, len(indices), part)
     loader = load(run.data.item, _batches(run, part), workers=run.data.num_workers, seed=run.data.seed)
-    with bar(part, len(indices)) as advance:
-        trainer = trained.trainer(run.config, [_Scorer(run.data, evaluation, advance)])
+    with bar(part) as tick:
+        trainer = trained.trainer(run.config, [_Scorer(run.data, evaluation, tick, len(indices))])
         trainer.validate(run.task, dataloaders=loader, verbose=False)
     names = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
     evaluation.logged = {f"{part}/{name.removeprefix('val/')}": value for name, value in names.items()}
@@ -121,8 +121,9 @@ def _batches(run: trained.Trained, part: str) -> list[list[int]]:
 class _Scorer(pl.Callback):
     """Counts the pixels of every validated image, at both sizes."""
 
-    def __init__(self, data: Any, evaluation: "Evaluation", advance: Any) -> None:
-        self._data, self._evaluation, self._advance = data, evaluation, advance
+    def __init__(self, data: Any, evaluation: "Evaluation", tick: Tick, images: int) -> None:
+        self._data, self._evaluation, self._tick, self._images = data, evaluation, tick, images
+        self._done = 0
         self._logits = torch.empty(0)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -155,14 +156,16 @@ class _Scorer(pl.Callback):
         for place, index in enumerate(batch["index"].tolist()):
             if batch["id"][place] in skipped:
                 self._evaluation.skip(batch["id"][place], skipped[batch["id"][place]])
-                self._advance(1)
+                self._done += 1
+                self._tick(self._done, self._images)
                 continue
             probabilities = task.activation(logits[place : place + 1])[0]
             inside = None if valid is None else valid[place]
             pixels = int(target[place].numel() if inside is None else inside.sum())
             scored = self._own(index, probabilities, working, task.threshold)
             self._evaluation.add(scored, counts[:, place].cpu() if pixels else None, working, size)
-            self._advance(1)
+            self._done += 1
+            self._tick(self._done, self._images)
 
     def _own(self, index: int, probabilities: Tensor, working: tuple[int, int], threshold: float) -> Scored:
         """Count one image at its own size."""

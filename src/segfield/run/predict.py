@@ -167,20 +167,18 @@ class _Prediction:
                 _log.info("their rows of the submission are made of the masks that stand")
         rows = submission(self._out) if self._wanted.submission else contextlib.nullcontext()
         todo = (picture for picture in asked if picture.name not in before)
-        with rows as table, bar("predict", len(asked)) as advance:
+        with rows as table, bar("predict") as tick:
             place = 0
             for picture, read in ahead(self._read, todo):
                 while asked[place] is not picture:
                     self._row(table, asked[place])
                     place += 1
-                    advance(1)
                 self._one(picture, read)
                 self._row(table, picture)
                 place += 1
-                advance(1)
+                tick(place, len(asked))
             for rest in asked[place:]:
                 self._row(table, rest)
-                advance(1)
         self._tell_failed()
         return Done(len(asked) - len(self._failed), len(before), len(self._failed))
 

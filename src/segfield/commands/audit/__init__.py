@@ -3,13 +3,12 @@
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from segfield.run import compose
+from segfield.run.bar import bar
 from segfield.run.placement import cores, outputs
 
 USAGE = """usage: python -m segfield audit data=<data> [data.root=<folder>] [key=value ...] [out=<folder>] [--augmented]
@@ -51,7 +50,7 @@ def main(arguments: list[str]) -> int:
     from segfield.data.audit import audit
 
     started = time.monotonic()
-    with _progress() as tick:
+    with bar("reading") as tick:
         found = audit(data, cores(), tick)
     found.facts.update(
         title=name,
@@ -74,16 +73,3 @@ def main(arguments: list[str]) -> int:
 def _place(node: dict[str, Any]) -> str:
     """Return where the data lies."""
     return ", ".join(dict.fromkeys(str(node[name]) for name in ("root", "images", "masks") if node.get(name)))
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = TextColumn("reading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("reading", total=None)
-        yield lambda done, of: progress.update(task, completed=done, total=of)

@@ -2,13 +2,9 @@
 
 import shlex
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from segfield.data.archives import Tick
+from segfield.run.bar import bar
 
 _PARTS = ("train", "test", "hq")
 USAGE = """usage: python -m segfield prepare carvana <folder> [zips=<folder>] [parts=train,test,hq]
@@ -34,7 +30,9 @@ def main(arguments: list[str]) -> int:
 
     expected = Counts()
     try:
-        there, wrong = differences(folder, prepare(folder, parts, zips, expected, _bar), expected)
+        there, wrong = differences(
+            folder, prepare(folder, parts, zips, expected, lambda name: bar(f"unpacking {name}")), expected
+        )
     except (ValueError, OSError, ImportError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
@@ -63,16 +61,3 @@ def _parse(arguments: list[str]) -> tuple[Path, Path | None, list[str] | None]:
         if unknown := [part for part in parts if part not in _PARTS]:
             raise ValueError(f"parts={value}: {unknown[0]!r} is none of {', '.join(_PARTS)}")
     return Path(arguments[0]).expanduser(), zips, parts
-
-
-@contextmanager
-def _bar(name: str) -> Iterator["Tick"]:
-    """Show a bar on a terminal; in a file nothing."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task(f"unpacking {name}", total=None)
-        yield lambda done, of: progress.update(task, completed=done, total=of)
