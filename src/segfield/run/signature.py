@@ -7,13 +7,15 @@ import json
 import re
 import types
 import typing
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal, Union
 
 _HYDRAS = ("_target_", "_partial_")
 # A class that hands its **kwargs on: to whom, and which of its arguments it gives by itself.
 _HANDED_ON = {"pytorch_lightning.loggers.TensorBoardLogger": ("torch.utils.tensorboard.SummaryWriter", "log_dir")}
 _WORDS = {int: "a whole number", float: "a number", str: "a word", bool: "true or false", type(None): "null"}
+_LISTS = {Sequence[int]: "whole numbers", Sequence[float]: "numbers", Sequence[str]: "words"}
+_WORDS |= {kind: f"a list of {what}, [a,b]" for kind, what in _LISTS.items()}
 
 
 def near(word: str, names: Collection[str]) -> str:
