@@ -22,7 +22,9 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 
 from segfield.run import extras, launcher, placement, search
 from segfield.run.check import ELSEWHERE, announce, problems
+from segfield.run.job import key_of
 from segfield.run.signature import near
+from segfield.run.suggest import suggestion
 from segfield.run.worker import WorkerError, anchored, work
 
 CONF = placement.PROJECT / "conf"
@@ -96,7 +98,7 @@ def faults(words: Sequence[str], facts: dict[str, Any] | None = None) -> Iterato
                 return
             left.remove(culprit)
             if isinstance(error, MissingConfigException):  # keys of the option that was meant may be unknown to others
-                left = [word for word in left if not _key(word).startswith(f"{_key(culprit)}.")]
+                left = [word for word in left if not key_of(word).startswith(f"{key_of(culprit)}.")]
     if facts is not None:
         facts["folder"] = folder
     yield from problems(values, folder, why, facts)
@@ -107,11 +109,7 @@ def _culprit(error: Exception, text: str, words: Sequence[str]) -> str | None:
     if isinstance(error, OverrideParseException) and error.override in words:
         return error.override
     names = re.findall(r"[\w./@]+", text)
-    return next((word for name in names for word in reversed(words) if _key(word) == name), None)
-
-
-def _key(word: str) -> str:
-    return word.lstrip("+~").partition("=")[0]
+    return next((word for name in names for word in reversed(words) if key_of(word) == name), None)
 
 
 def plain(error: Exception, words: Sequence[str]) -> str:
@@ -132,7 +130,8 @@ def plain(error: Exception, words: Sequence[str]) -> str:
         return f"{' '.join(null)}: Hydra takes no null for a group. Leave the group out with '{group}=[]'."
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
     lines = [line for one in (error, cause) if one for line in str(one).splitlines()]
-    return " ".join(line.strip() for line in lines if not line.strip().startswith(("full_key:", "object_type=")))
+    text = " ".join(line.strip() for line in lines if not line.strip().startswith(("full_key:", "object_type=")))
+    return text + suggestion(text)
 
 
 def resolved(config: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:

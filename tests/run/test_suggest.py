@@ -1,0 +1,47 @@
+"""Keys that are typed without their group, or of an option that was not chosen."""
+
+from pathlib import Path
+
+import pytest
+
+from segfield.run.suggest import suggestion
+
+
+def refused(key: str) -> str:
+    return f"Could not override '{key}'. To append to your config use +{key}=3 Key '{key}' is not in struct"
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("size", ". Did you mean data.size?"),
+        ("lr", ". Did you mean optimizer.lr?"),
+        ("augmentation.rotation", ". Did you mean augmentation.affine.rotation?"),
+        (
+            "augmentation.affine.rotation",
+            ". augmentation.affine.rotation is a key of augmentation=carvana or medical or unet_paper",
+        ),
+        ("data.layout", ". data.layout is a key of data=brain_tumour or brain_tumour_classes or brain_tumour_flair"),
+        ("nonsense", ""),
+    ],
+)
+def test_a_key_that_ends_like_one_of_conf_is_suggested_with_its_group(key: str, said: str) -> None:
+    assert suggestion(refused(key)) == said
+
+
+def test_where_hydra_suggests_something_itself_and_of_other_texts_nothing_is_said() -> None:
+    assert suggestion(refused("trainer.max_epoch") + ". Did you mean: 'max_epochs'?") == ""
+    assert suggestion("something else") == ""
+
+
+def test_a_key_of_few_options_is_suggested_with_them(tmp_path: Path) -> None:
+    for name, text in {
+        "a": "x: 1\n",
+        "b": "x: 1\nfar: {near: 2}\n",
+        "c": "# @package _global_\ngroup: {y: 3}\n",
+    }.items():
+        (tmp_path / "group").mkdir(exist_ok=True)
+        (tmp_path / "group" / f"{name}.yaml").write_text(text)
+    assert suggestion(refused("near"), tmp_path) == ". Did you mean group.far.near (group=b)?"
+    assert suggestion(refused("x"), tmp_path) == ". Did you mean group.x?"
+    assert suggestion(refused("y"), tmp_path) == ". Did you mean group.y (group=c)?"
