@@ -11,6 +11,7 @@ from segfield.callbacks.throughput import NAMES as TIMES
 from segfield.callbacks.throughput import rates
 from segfield.files import append_lines, cut_rows
 
+_OF_GROUPS = "val/dice_group"  # where it is scored, it is what was asked for
 _log = logging.getLogger(__name__)
 
 
@@ -60,7 +61,7 @@ class MetricsCsv(Callback):
         values |= {name: str(np.float32(value)) for name, value in {"lr": self._lr, **rates(trainer)}.items()}
         row = [str(trainer.current_epoch), str(step), *(values.get(name, "") for name in self._names)]
         append_lines(self.path, [",".join(row)])
-        told = ("train/loss", "val/loss", str(pl_module.monitor), TIMES[0])
+        told = dict.fromkeys(("train/loss", "val/loss", str(pl_module.monitor), _OF_GROUPS, TIMES[0]))
         scores = "  ".join(f"{name} {float(values[name]):.4g}" for name in told if name in values)
         _log.info("epoch %d/%s  %s", trainer.current_epoch + 1, trainer.max_epochs, scores)
 
