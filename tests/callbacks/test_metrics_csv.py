@@ -73,12 +73,15 @@ def test_a_run_that_starts_again_without_a_checkpoint_begins_a_new_file(fit: Fit
     assert [row["epoch"] for row in rows_of(tmp_path)] == ["0"]
 
 
+TOLD = ("train/loss", "val/loss", "val/dice", "val/dice_group")
+
+
 def test_each_epoch_is_told_in_one_line(fit: Fit, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "segfield")
     fit(tmp_path, lambda: [MetricsCsv()])
     told = [record.message for record in caplog.records if record.name == "segfield.callbacks.metrics_csv"]
     last = rows_of(tmp_path)[1]
-    scores = "  ".join(f"{name} {float(last[name]):.4g}" for name in ("train/loss", "val/loss", "val/dice"))
+    scores = "  ".join(f"{name} {float(last[name]):.4g}" for name in TOLD)
     assert len(told) == 2
     assert told[1] == f"epoch 2/2  {scores}"
 
