@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test test-slow slow-runs slow-others check gpu setup
+.PHONY: train test test-slow slow-ranks slow-runs slow-others check gpu setup
 
 setup: $(VENV)/.installed
 
@@ -14,15 +14,18 @@ train: setup
 test: setup check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest
 
-# Two halves side by side: each waits half of its time, for processes that start, die or hang on purpose.
+# Two at a time: each waits half of its time, for processes that start, die or hang on purpose.
 test-slow: setup
-	$(MAKE) -j2 --output-sync=target slow-runs slow-others
+	$(MAKE) -j2 --output-sync=target slow-ranks slow-runs slow-others
 
 slow-runs: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --durations=10 tests/run
 
+slow-ranks: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --durations=10 tests/ranks
+
 slow-others: setup
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --durations=10 tests --ignore=tests/run
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --durations=10 tests --ignore=tests/run --ignore=tests/ranks
 
 check: setup
 	$(BIN)/ruff check .
