@@ -14,7 +14,7 @@ class Terminal(io.StringIO):
 def test_a_bar_is_shown_on_a_terminal_alone(monkeypatch: pytest.MonkeyPatch, stream: io.StringIO, shown: bool) -> None:
     monkeypatch.setattr("sys.stderr", stream)
     monkeypatch.setenv("TERM", "xterm")
-    with bar("predict", 3) as advance:
-        for _ in range(3):
-            advance(1)
+    with bar("predict") as tick:
+        for done in range(1, 4):
+            tick(done, 3)
     assert ("3/3" in stream.getvalue()) == shown
