@@ -167,7 +167,7 @@ def test_augmented_samples_are_a_picture_beside_the_page(audit: Audit, drawn: Pa
         assert picture.size == (4 * 96 + 3 * 4, 64)  # four training samples
         colours = {colour for _, colour in picture.convert("RGB").getcolors(2**24) or ()}
     assert "<h2>Augmented</h2>" in (tmp_path / "out/audit.html").read_text()
-    assert (240, 48, 140) in colours  # as a mask is drawn in the page's samples
+    assert (255, 220, 0) in colours  # as a mask is drawn in the page's samples
 
 
 def test_a_skipped_sample_is_named_all_the_same_and_not_augmented(audit: Audit, root: Path, tmp_path: Path) -> None:

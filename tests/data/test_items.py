@@ -237,5 +237,5 @@ def test_a_folder_that_may_not_be_read_is_named(forbidden: Path, kind: str) -> N
     os.seteuid(0) if os.getuid() == 0 else None
     (forbidden / "train").chmod(0)
     os.seteuid(65534) if os.getuid() == 0 else None
-    with pytest.raises(PermissionError, match=r"/train may not be read: Permission denied\. Check its permissions"):
+    with pytest.raises(ValueError, match=r"/train cannot be listed: Permission denied\. Check its permissions"):
         data.setup()

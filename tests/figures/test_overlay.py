@@ -30,5 +30,5 @@ def test_classes_have_their_colours_and_lines_between_them() -> None:
 
 
 def test_a_prediction_of_another_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="panel needs prediction in the image's H and W"):
+    with pytest.raises(ValueError, match="A picture needs prediction in the image's H and W"):
         overlay(np.zeros((4, 4)), np.zeros((4, 5), dtype=np.uint8))

@@ -170,6 +170,7 @@ def _rebase(state: dict[str, Any], folder: str) -> None:
     """Move a ModelCheckpoint's saved paths to `folder`: it forgets its best score where they differ."""
 
     def moved(path: str) -> str:
+        """Return the path in the folder; "" of what is none."""
         name = Path(path).name
         return "" if name in ("", "..") else str(Path(folder) / name)  # ModelCheckpoint deletes what it replaces
 

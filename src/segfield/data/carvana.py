@@ -8,7 +8,6 @@ or beside the photographs. metadata.csv in the root describes the cars; test/ is
 
 import csv
 import logging
-import os
 import re
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
@@ -18,9 +17,10 @@ from typing import ClassVar, final
 import numpy as np
 
 from segfield.data import rle
-from segfield.data.images import check_same_size, file_size, nearest, read_image, read_mask
+from segfield.data.images import binary, check_same_size, file_size, nearest, read_image, read_mask
 from segfield.data.module import PixelwiseData
 from segfield.data.sample import Sample
+from segfield.data.tree import walked
 
 log = logging.getLogger(__name__)
 
@@ -106,15 +106,7 @@ class Carvana(PixelwiseData):
                 raise ValueError(f"{_TABLE}, row of {image}: {error}") from error
             return {"image": read_image(image, self.in_channels, size), "target": nearest(drawn, size)}
         check_same_size(image, mask)
-        values = read_mask(mask, size)
-        target = (values > 0).astype(np.uint8)
-        top = int(values.max())
-        if top > 1 and (top != 255 or np.any((values > 0) & (values < 255))):
-            found = np.unique(values)
-            raise ValueError(
-                f"{mask} holds {len(found)} values from {found[0]} to {found[-1]}; Carvana's masks hold {{0, 1}} or "
-                "{0, 255}. Resized or JPEG masks have such greys: copy the competition's own files."
-            )
+        target = binary(read_mask(mask, size), mask)
         return {"image": read_image(image, self.in_channels, size), "target": target}
 
     def read_picture(self, path: Path, size: Sequence[int] | None) -> np.ndarray:
@@ -130,11 +122,7 @@ def _listed(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     """
     photographs: dict[str, str] = {}
     masks: dict[str, str] = {}
-    if not folder.is_dir():
-        return photographs, masks
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_file())
-    for name in names:
+    for name in next(walked(folder))[1] if folder.is_dir() else ():
         for pattern, kind in ((_PHOTOGRAPH, photographs), (_MASK, masks)):
             if match := pattern.fullmatch(name):
                 first = kind.setdefault(match[1], name)

@@ -204,6 +204,7 @@ def _paint_cabin(car: Car, view: View) -> None:
     low, high = (car.boot, car.cowl, 0.92), (car.back, car.screen, 0.76)  # back, front, share of the width
 
     def at(along: float, height: float, side: float) -> list[float]:
+        """Return the point at shares of the cabin's length, height and width."""
         back, front, wide = (a + (b - a) * height for a, b in zip(low, high, strict=True))
         return [
             back + (front - back) * along,

@@ -5,7 +5,6 @@ which class each of its values is.
 """
 
 import logging
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from segfield.data.images import check_same_size, nearest, read_image, read_mask, suffixes
 from segfield.data.module import PixelwiseData
 from segfield.data.sample import Sample
+from segfield.data.tree import walked
 
 log = logging.getLogger(__name__)
 
@@ -152,14 +152,9 @@ def _listed(folder: Path, without: Path | None) -> dict[Path, Path]:
     """
     readable = suffixes()
     found: dict[Path, Path] = {}
-    visited = {folder.resolve()}
-    for parent, folders, names in os.walk(folder, onerror=_raise, followlinks=True):
-        below = {name: Path(parent, name).resolve() for name in sorted(folders) if name[0] != "."}
-        folders[:] = [name for name, place in below.items() if Path(parent, name) != without and place not in visited]
-        visited.update(below[name] for name in folders)  # a link may lead back up
-        for name in sorted(names):
-            path = Path(parent, name).relative_to(folder)
-            if name[0] == "." or path.suffix.lower() not in readable:
+    for parent, names in walked(folder, without=lambda place: place == without):
+        for path in (parent / name for name in names):
+            if path.suffix.lower() not in readable:
                 continue
             first = found.setdefault(path.with_suffix(""), path)
             if first != path:
@@ -168,10 +163,6 @@ def _listed(folder: Path, without: Path | None) -> dict[Path, Path]:
                     "in two folders."
                 )
     return found
-
-
-def _raise(error: OSError) -> None:
-    raise error  # os.walk would leave out a folder that may not be read
 
 
 def _is_mask(stem: str, before: str, after: str) -> bool:

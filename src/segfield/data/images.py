@@ -126,24 +126,36 @@ def check_same_size(image: str | Path, mask: str | Path) -> None:
     Raises:
         ValueError: if they differ: a mask belongs to its image pixel by pixel.
     """
-    (height, width), (mask_height, mask_width) = file_size(image), file_size(mask)
-    if (height, width) != (mask_height, mask_width):
+    check_sizes(image, file_size(image), mask, file_size(mask))
+
+
+def check_sizes(image: str | Path, size: Sequence[int], mask: str | Path, of_mask: Sequence[int]) -> None:
+    """Compare the sizes (H, W) of an image and of its mask, which are named in the message.
+
+    Raises:
+        ValueError: if they differ: a mask belongs to its image pixel by pixel.
+    """
+    if tuple(size) != tuple(of_mask):
         raise ValueError(
-            f"{image} is {height}x{width} but its mask {mask} is {mask_height}x{mask_width} (HxW): a mask must have "
-            "the size of its image. Export the mask again, or remove the pair."
+            f"{image} is {size[0]}x{size[1]} but its mask {mask} is {'x'.join(map(str, of_mask))} (HxW): a mask must "
+            "have the size of its image. Export the mask again, or remove the pair."
         )
 
 
-def picture(image: np.ndarray) -> Image.Image:
-    """Return [C, H, W] as a picture: three channels as red, green and blue, else the first; floats are stretched."""
-    shown = image[:3] if len(image) >= 3 else image[:1]
-    if shown.dtype != np.uint8:
-        finite = np.isfinite(shown)
-        low, high = (float(shown[finite].min()), float(shown[finite].max())) if finite.any() else (0.0, 0.0)
-        scaled = (np.where(finite, shown, low) - low) * (255 / (high - low)) if high > low else np.zeros(shown.shape)
-        shown = np.rint(scaled).astype(np.uint8)
-    planes = [Image.fromarray(plane) for plane in shown]
-    return planes[0] if len(planes) == 1 else Image.merge("RGB", planes)  # faster than a transposed array
+def binary(mask: np.ndarray, name: str | Path) -> np.ndarray:
+    """Turn a mask of {0, 1} or {0, 255} into uint8 of {0, 1}.
+
+    Raises:
+        ValueError: if it holds other values; which, and whose it is.
+    """
+    inside, top = mask > 0, mask.max(initial=0)
+    if top not in (0, 1, 255) or mask.min(initial=0) < 0 or (inside & (mask < top)).any():
+        found = np.unique(mask)
+        raise ValueError(
+            f"{name} holds {len(found)} values from {found[0]} to {found[-1]}; a binary mask holds {{0, 1}} or "
+            "{0, 255}. Resized or JPEG masks have such greys: copy the data set's own files."
+        )
+    return np.asarray(inside.astype(np.uint8))
 
 
 @contextlib.contextmanager

@@ -2,7 +2,7 @@
 
 A data set is a subclass with three methods: samples() lists what there is, read() gives the arrays of one sample,
 read_picture() an image that has no truth.
-Not here: augmentation (augment.py, on the device), standardisation (task.py, after augmentation).
+Not here: augmentation (augment/, on the device), standardisation (task.py, after augmentation).
 """
 
 import itertools
@@ -89,11 +89,7 @@ class PixelwiseData(Settings, pl.LightningDataModule, ABC):
         """List the samples and split them by group; the second call does nothing."""
         if self._samples:
             return
-        try:
-            found = sorted(self.samples(), key=lambda sample: sample.id)
-        except PermissionError as error:
-            what = f"{error.filename} may not be read: {error.strerror}. Check its permissions."
-            raise PermissionError(what) from error
+        found = sorted(self.samples(), key=lambda sample: sample.id)
         twice = sorted({a.id for a, b in itertools.pairwise(found) if a.id == b.id})
         if twice:
             raise ValueError(f"{len(twice)} sample ids stand twice, the first is {twice[0]!r}: ids must be unique.")

@@ -112,7 +112,7 @@ def to_rgb(image: npt.ArrayLike) -> Pixels:
         values = values[:, :, None]
     if values.ndim != 3 or values.size == 0:
         raise ValueError(
-            f"panel needs an image [H, W] or [H, W, C]; got {list(np.shape(image))}. "
+            f"A picture is drawn of an image [H, W] or [H, W, C]; got {list(np.shape(image))}. "
             "Give one image; move the channels of a tensor last: image.permute(1, 2, 0)."
         )
     values = values[:, :, :3] if values.shape[2] >= 3 else values[:, :, :1]
@@ -138,11 +138,11 @@ def to_mask(name: str, values: npt.ArrayLike, shape: tuple[int, ...]) -> Mask:
     mask: npt.NDArray[Any] = np.asarray(values)
     if mask.shape != shape:
         raise ValueError(
-            f"panel needs {name} in the image's H and W; got {name} {list(mask.shape)} for an image {list(shape)}. "
+            f"A picture needs {name} in the image's H and W; got {name} {list(mask.shape)} for an image {list(shape)}. "
             "Crop the image to the output of the network; channels stand last."
         )
     if mask.dtype.kind not in "bui":
-        raise ValueError(f"panel needs {name} as bool or integer; got {mask.dtype}. Use {name} > 0.5.")
+        raise ValueError(f"A picture needs {name} as bool or integer; got {mask.dtype}. Use {name} > 0.5.")
     foreground: Mask = mask != 0
     return foreground
 

@@ -16,6 +16,7 @@ from segfield.figures import (
     GAP,
     HIT,
     MISSED,
+    PREDICTED,
     Mask,
     Pixels,
     grey,
@@ -47,6 +48,22 @@ def palette(classes: int, colours: Sequence[str] | None = None) -> Pixels:
         colours = ["#000000", *_OWN, *map(_further, range(classes))][:classes]
     assert len(colours) == classes, "the data module compares them"
     return np.array([[int(colour[at : at + 2], 16) for at in (1, 3, 5)] for colour in colours], dtype=np.uint8)
+
+
+def region_colours(classes: int, colours: Sequence[str] | None = None) -> Pixels:
+    """Give the colour of each class where regions are drawn on an image: palette()'s, of one foreground class yellow.
+
+    Args:
+        classes: K.
+        colours: K of "#rrggbb"; None: the project's own.
+
+    Returns:
+        [K, 3], red, green, blue.
+    """
+    found = palette(classes, colours)
+    if colours is None and classes <= 2:
+        found[1:] = PREDICTED
+    return found
 
 
 def _further(number: int) -> str:

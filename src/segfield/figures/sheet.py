@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from segfield.figures import GAP, PREDICTED, Pixels, grey, resize, tile_size, tint, to_mask, to_rgb
-from segfield.figures.classes import palette
+from segfield.figures import GAP, Pixels, grey, resize, tile_size, tint, to_mask, to_rgb
+from segfield.figures.classes import region_colours
 
 _HEIGHT = 256  # the most rows of a tile
 
@@ -43,10 +43,11 @@ def sheet(
     classes = 1 + max(int(mask.max(initial=0)) for mask in numbers)
     if colours is not None and len(colours) < classes:
         raise ValueError(f"sheet has {len(colours)} colours, a mask holds class {classes - 1}. Give one per class.")
-    chosen = palette(classes, None if colours is None else colours[:classes])
-    if colours is None and classes <= 2:
-        chosen[1:] = PREDICTED
-    tiles = [_outlined(image, mask, chosen) for image, mask in zip(images, numbers, strict=True)]
+    chosen = region_colours(classes, None if colours is None else colours[:classes])
+    tiles = [
+        outlined(image, mask, chosen, tile_size(np.shape(image)[:2], _HEIGHT))
+        for image, mask in zip(images, numbers, strict=True)
+    ]
     rows, width = (max(tile.shape[axis] for tile in tiles) + GAP for axis in (0, 1))
     columns = min(columns, len(tiles))
     result = np.full((-(-len(tiles) // columns) * rows, columns * width, 3), 255, dtype=np.uint8)
@@ -56,11 +57,17 @@ def sheet(
     return result[:-GAP, :-GAP]
 
 
-def _outlined(image: npt.ArrayLike, mask: npt.NDArray[Any], colours: Pixels) -> Pixels:
-    """Draw one tile of a sheet."""
+def outlined(image: npt.ArrayLike, mask: npt.NDArray[Any], colours: Pixels, size: tuple[int, int]) -> Pixels:
+    """Draw an image with the outline and a tint of every class of its mask but the background.
+
+    Args:
+        image: [H, W] or [H, W, C], shown as panel() shows it.
+        mask: [H, W], bool or class indices.
+        colours: [K, 3] of the classes.
+        size: (rows, columns) of what is drawn.
+    """
     picture = to_rgb(image)
-    to_mask("masks", mask, picture.shape[:2])
-    size = tile_size(picture.shape[:2], _HEIGHT)
+    to_mask("mask", mask, picture.shape[:2])
     tile = resize(picture, size, Image.Resampling.LANCZOS)
     for number in np.unique(mask[mask != 0]).tolist():
         share = resize(grey(mask == number), size, Image.Resampling.BOX)

@@ -3,19 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
-from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
-from omegaconf import OmegaConf
-
 from segfield.run.build import part
-from segfield.run.compose import CONF, REFUSALS, plain, resolved
+from segfield.run.compose import composed
 from segfield.run.inside import paths_outside
 from segfield.run.placement import leaves, located
+from segfield.run.refusals import REFUSALS, plain
 from segfield.run.signature import mismatches
 from segfield.run.whitelist import refused
 
 
-def composed(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
+def chosen(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
     """Compose what `python train.py <words>` would, placed on this machine; nothing is checked yet.
 
     Returns:
@@ -25,15 +22,12 @@ def composed(words: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
         ValueError: for a word that Hydra refuses: what to type.
     """
     try:
-        with initialize_config_dir(str(CONF)):
-            config = compose("train", list(words), return_hydra_config=True)
-            HydraConfig.instance().set_config(config)
-            values, _ = resolved(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
-            choices = {str(group): str(option) for group, option in config.hydra.runtime.choices.items()}
+        config, values, _ = composed(words)
     except REFUSALS as error:
         raise ValueError(plain(error, words)) from error
     if not isinstance(values.get("data"), dict) or "." not in str(values["data"].get("_target_")):
         raise ValueError("data is missing: choose one, data=<an option of conf/data/>.")
+    choices = {str(group): str(option) for group, option in config.hydra.runtime.choices.items()}
     return located(values), choices
 
 

@@ -21,6 +21,7 @@ from segfield.run.check import announce
 from segfield.run.execute_sweep import Settings, shares_of
 from segfield.run.job import Job, digest, key_of, same_work
 from segfield.run.placement import KEYS
+from segfield.run.refusals import REFUSALS, plain
 from segfield.run.sweep import NAME, Sweep
 from segfield.run.table import tell
 
@@ -148,7 +149,6 @@ class _Work:
 
     def plan(self, batch: dict[int, Sequence[str]]) -> Plan | None:
         """Plan all jobs; None where one is wrong, which is told."""
-        from segfield.run import compose
         from segfield.run.freeze import freeze
 
         self._frozen, self._words = [], {}
@@ -171,8 +171,8 @@ class _Work:
         try:
             for values, folder, record in self._frozen:
                 freeze(values, folder, record)
-        except compose.REFUSALS as error:
-            announce([compose.plain(error, [])], HEADER)
+        except REFUSALS as error:
+            announce([plain(error, [])], HEADER)
             tell("No job was run. Mend this and give the same command again.")
             return None
         self._sweep.jobs |= {job.number: job for job in sound}
@@ -186,8 +186,8 @@ class _Work:
         try:
             task, hydra, folder = self._compose(words, number)
             values, why = compose.resolved(task)
-        except compose.REFUSALS as error:
-            announce([compose.plain(error, words)], header)
+        except REFUSALS as error:
+            announce([plain(error, words)], header)
             return None
         overrides = list(hydra.hydra.overrides.task)
         found = digest(values)

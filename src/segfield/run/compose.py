@@ -5,7 +5,6 @@ Hydra's own errors are told in plain words here, with exit code 2: nothing has s
 
 import contextlib
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -15,21 +14,18 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.errors import HydraException, MissingConfigException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseException
 
 from segfield.run import extras, launcher, placement, search
-from segfield.run.check import ELSEWHERE, announce, problems
+from segfield.run.check import announce, problems
 from segfield.run.job import key_of
-from segfield.run.signature import near
-from segfield.run.suggest import suggestion
+from segfield.run.refusals import CONF, REFUSALS, culprit_of, plain
 from segfield.run.worker import WorkerError, anchored, work
 
-CONF = placement.PROJECT / "conf"
 _SWEEPS = ("hydra.sweep", "hydra.launcher", "hydra/sweeper", "hydra/launcher")  # words without use in a single run
-REFUSALS = (HydraException, OmegaConfBaseException, ValueError, OSError)  # of Hydra, of omegaconf, of what they call
 
 
 def register() -> None:
@@ -73,6 +69,21 @@ def start(main: Callable[[], None]) -> None:
         sys.exit(2)
 
 
+def composed(words: Sequence[str]) -> tuple[DictConfig, dict[str, Any], dict[str, str]]:
+    """Compose what `python train.py <words>` would.
+
+    Returns:
+        The config with Hydra's own part; the values without it, and why some do not resolve, as resolved() gives them.
+
+    Raises:
+        Exception: one of REFUSALS.
+    """
+    with initialize_config_dir(str(CONF)):
+        config = compose("train", list(words), return_hydra_config=True)
+        HydraConfig.instance().set_config(config)
+        return config, *resolved(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
+
+
 def faults(words: Sequence[str], facts: dict[str, Any] | None = None) -> Iterator[str]:
     """Compose as train.py does and yield everything that keeps the run from starting.
 
@@ -85,15 +96,12 @@ def faults(words: Sequence[str], facts: dict[str, Any] | None = None) -> Iterato
     left = list(words)
     while True:
         try:
-            with initialize_config_dir(str(CONF)):
-                config = compose("train", left, return_hydra_config=True)
-                HydraConfig.instance().set_config(config)
-                folder = Path(str(config.hydra.run.dir)).absolute()
-                values, why = resolved(OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"]))
+            config, values, why = composed(left)
+            folder = Path(str(config.hydra.run.dir)).absolute()
             break
         except REFUSALS as error:
             yield (text := plain(error, left))
-            culprit = _culprit(error, text, left)
+            culprit = culprit_of(error, text, left)
             if culprit is None:
                 return
             left.remove(culprit)
@@ -102,36 +110,6 @@ def faults(words: Sequence[str], facts: dict[str, Any] | None = None) -> Iterato
     if facts is not None:
         facts["folder"] = folder
     yield from problems(values, folder, why, facts)
-
-
-def _culprit(error: Exception, text: str, words: Sequence[str]) -> str | None:
-    """Find the word that Hydra refuses: the last one with the first key that its text names."""
-    if isinstance(error, OverrideParseException) and error.override in words:
-        return error.override
-    names = re.findall(r"[\w./@]+", text)
-    return next((word for name in names for word in reversed(words) if key_of(word) == name), None)
-
-
-def plain(error: Exception, words: Sequence[str]) -> str:
-    """Say what Hydra, omegaconf or the file system refused, and what to type."""
-    if isinstance(error, MissingConfigException) and error.options:
-        group, _, name = str(error.missing_cfg_file).rpartition("/")
-        return f"{group}={name}: conf/{group}/ has {', '.join(error.options)}{near(name, error.options)}"
-    if isinstance(error, OverrideParseException):
-        return (
-            f"{error.override!r} is no override. Write group=option, key=value, +key=value to add or ~key to remove, "
-            "in quotes where the shell would read it: 'data.size=[64,64]'."
-        )
-    if isinstance(error, OSError) and not isinstance(error, HydraException):
-        return f"{error.filename or 'This place'}: {error.strerror or error}. {ELSEWHERE}"
-    if "Config group override must be" in str(error):
-        null = [w for w in words if (CONF / w.partition("=")[0]).is_dir() and "null" in w.partition("=")[2]] or ["null"]
-        group = null[0].partition("=")[0]
-        return f"{' '.join(null)}: Hydra takes no null for a group. Leave the group out with '{group}=[]'."
-    cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
-    lines = [line for one in (error, cause) if one for line in str(one).splitlines()]
-    text = " ".join(line.strip() for line in lines if not line.strip().startswith(("full_key:", "object_type=")))
-    return text + suggestion(text)
 
 
 def resolved(config: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:

@@ -153,17 +153,15 @@ class _Scorer(pl.Callback):
         counts = count_classes(predicted, target, valid, classes)
         working = tuple(batch["image"].shape[-2:])
         skipped = batch.get("skipped", {})
-        for place, index in enumerate(batch["index"].tolist()):
-            if batch["id"][place] in skipped:
-                self._evaluation.skip(batch["id"][place], skipped[batch["id"][place]])
-                self._done += 1
-                self._tick(self._done, self._images)
-                continue
-            probabilities = task.activation(logits[place : place + 1])[0]
-            inside = None if valid is None else valid[place]
-            pixels = int(target[place].numel() if inside is None else inside.sum())
-            scored = self._own(index, probabilities, working, task.threshold)
-            self._evaluation.add(scored, counts[:, place].cpu() if pixels else None, working, size)
+        for place, (name, index) in enumerate(zip(batch["id"], batch["index"].tolist(), strict=True)):
+            if name in skipped:
+                self._evaluation.skip(name, skipped[name])
+            else:
+                probabilities = task.activation(logits[place : place + 1])[0]
+                inside = None if valid is None else valid[place]
+                pixels = int(target[place].numel() if inside is None else inside.sum())
+                scored = self._own(index, probabilities, working, task.threshold)
+                self._evaluation.add(scored, counts[:, place].cpu() if pixels else None, working, size)
             self._done += 1
             self._tick(self._done, self._images)
 

@@ -18,8 +18,8 @@ from torch import Tensor
 from segfield.files import whole, write_text
 from segfield.metrics import DICE_UNIT
 from segfield.metrics.counts import image_dice, image_iou
+from segfield.metrics.tally import INTERVAL, RULES, SEVERAL, Tally, shortest
 from segfield.run.extremes import FOLDER, Extremes, Scored
-from segfield.run.scores import INTERVAL, RULES, SEVERAL, Tally, shortest
 from segfield.run.trained import Trained
 
 _log = logging.getLogger(__name__)

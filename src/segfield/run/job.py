@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, final
 
-from segfield.run.placement import KEYS, leaves
+from segfield.run.placement import KEYS, SOURCES, leaves
 from segfield.run.status import ENDED, read_status, shown
 from segfield.run.status import NAME as STATUS
 
@@ -54,7 +54,7 @@ def same_work(found: str, overrides: Sequence[str]) -> tuple[str, ...]:
         found: digest of the config.
         overrides: of the job.
     """
-    return (found, *sorted(word for word in overrides if key_of(word) in ("data.root", "data.images", "data.masks")))
+    return (found, *sorted(word for word in overrides if key_of(word) in SOURCES))
 
 
 def digest(config: dict[str, Any]) -> str:

@@ -1,7 +1,6 @@
 """The images that a prediction is asked for: found, named, and read some ahead of the network."""
 
 import logging
-import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from segfield.data.images import suffixes
+from segfield.data.tree import walked
 from segfield.run.masks import RECORD
 
 _log = logging.getLogger(__name__)
@@ -67,20 +67,22 @@ def pictures(words: Sequence[Path], further: Sequence[str], without: Path) -> li
 
 
 def _listed(folder: Path, readable: set[str], without: Path) -> list[Path]:
+    def holds_results(place: Path) -> bool:
+        """Tell of a folder that a prediction wrote."""
+        if place.resolve() == without.resolve():
+            return True
+        if of_another := (place / RECORD).is_file():
+            _log.info("%s is left out: it holds what was predicted", place)
+        return of_another
+
     found: list[Path] = []
-    masks, visited = 0, {folder.resolve()}
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        below = {name: Path(parent, name).resolve() for name in sorted(folders) if name[0] != "."}
-        results = {name for name, place in below.items() if place == without.resolve() or (place / RECORD).is_file()}
-        if others := sorted(name for name in results if below[name] != without.resolve()):
-            _log.info("%s is left out: it holds what was predicted", Path(parent, others[0]))
-        folders[:] = [name for name, place in below.items() if place not in visited and name not in results]
-        visited.update(below[name] for name in folders)  # a link may lead back up
-        images = [name for name in names if name[0] != "." and Path(name).suffix.lower() in readable]
+    masks = 0
+    for parent, names in walked(folder, without=holds_results):
+        images = [name for name in names if Path(name).suffix.lower() in readable]
         stems = {Path(name).stem for name in images}
         kept = [name for name in images if not _is_mask(Path(name).stem, stems)]
         masks += len(images) - len(kept)
-        found += [Path(parent, name) for name in kept]
+        found += [folder / parent / name for name in kept]
     if masks:
         _log.info("%d masks beside their images in %s are left out", masks, folder)
     return found

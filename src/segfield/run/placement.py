@@ -41,7 +41,8 @@ _HERE = {
     "ranks.max_restarts": 3,
     "ranks.timeout": 300.0,
 }
-FOLDERS = ("data.root", "data.images", "data.masks", "data.cache_dir")
+SOURCES = ("data.root", "data.images", "data.masks")  # where data is read from
+FOLDERS = (*SOURCES, "data.cache_dir")
 # Files beside the data: what they hold is part of the experiment, so they are no placement.
 FILES = ("data.split_file", "data.fold_file")
 PROJECT = Path(__file__).resolve().parents[3]

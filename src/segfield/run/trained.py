@@ -133,6 +133,7 @@ def inference(trained: Trained) -> Callable[[dict[str, Any]], dict[str, Any]]:
     task = made.precision_plugin.convert_module(trained.task).to(device).eval()
 
     def predict(batch: dict[str, Any]) -> dict[str, Any]:
+        """Return what predict_step gives of a batch."""
         moved = {name: value.to(device) if torch.is_tensor(value) else value for name, value in batch.items()}
         with torch.inference_mode(), made.precision_plugin.forward_context():
             found: dict[str, Any] = task.predict_step(task.prepare(moved), 0)

@@ -87,7 +87,8 @@ def test_a_target_in_floats_has_a_range_and_no_classes(measured: Measure) -> Non
 def test_a_class_beyond_the_configured_ones_makes_a_sample_unusable(measured: Measure) -> None:
     (row,) = measured([IMAGE], [np.full((10, 10), 3, np.uint8)])
     assert row.problem == "unfit"
-    assert "its mask has the class 3, expected 0 to 1 (class 0, class 1)" in row.message
+    assert "a class beyond the classes 0 to 1 of data.out_channels=" in row.message
+    assert "such as 3" in row.message
 
 
 def test_rare_sizes_are_counted_together() -> None:

@@ -148,7 +148,7 @@ def test_a_mask_of_another_size_is_named_with_its_image(root: Path, brain: Brain
 
 def test_grey_masks_are_refused(root: Path, brain: Brain) -> None:
     Image.fromarray(np.arange(24 * 16, dtype=np.uint8).reshape(24, 16)).save(root / A / f"{A}_1_mask.tif")
-    with pytest.raises(ValueError, match=r"_1_mask\.tif holds 256 values from 0 to 255; these masks hold"):
+    with pytest.raises(ValueError, match=r"_1_mask\.tif holds 256 values from 0 to 255; a binary mask holds"):
         brain(root).item(0)
 
 

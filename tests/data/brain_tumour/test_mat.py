@@ -118,7 +118,7 @@ def test_a_label_or_a_patient_that_is_none_is_named(
     ("change", "message"),
     [
         ({"tumorMask": np.zeros((16, 24))}, r"1\.mat: cjdata\.image is 24x16 but its mask cjdata\.tumorMask is 16x24"),
-        ({"tumorMask": np.full((24, 16), 3, np.uint8)}, r"tumorMask holds 1 values from 3 to 3; these masks hold"),
+        ({"tumorMask": np.full((24, 16), 3, np.uint8)}, r"tumorMask holds 1 values from 3 to 3; a binary mask holds"),
         ({"image": np.full((24, 16), np.nan)}, r"cjdata\.image has shape \(24, 16\) of float64, expected numbers"),
         ({"image": np.zeros((2, 3, 4), np.int16)}, r"cjdata\.image has shape"),
     ],

@@ -33,10 +33,10 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"out= names no folder. Use for example out=audit.\n{USAGE}")
         return 2
     compose.register()
-    from segfield.run.alone import alone, composed
+    from segfield.run.alone import alone, chosen
 
     try:
-        config, choices = composed(words)
+        config, choices = chosen(words)
         data = alone(config, "data")
         augmentation = alone(config, "augmentation") if augmented else None
     except ValueError as error:

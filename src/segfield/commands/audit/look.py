@@ -13,10 +13,12 @@ from PIL import Image
 
 from segfield.data.audit import Audit
 from segfield.data.loader import collate
+from segfield.figures import Pixels
 from segfield.figures import sheet as sheets
+from segfield.figures.classes import region_colours
 from segfield.files import whole, write_text
 from segfield.report.page import Shown, page
-from segfield.report.pictures import class_colours, mask, overlay, sheet, thumbnail
+from segfield.report.pictures import css, mask, overlay, sheet, thumbnail
 
 if TYPE_CHECKING:
     from segfield.data.module import PixelwiseData
@@ -49,20 +51,25 @@ def write(folder: Path, data: "PixelwiseData", found: Audit, augmentation: tuple
         for name, findings in (("errors", found.errors), ("warnings", found.warnings))
     }
     write_text(folder / "audit.json", json.dumps({**found.facts, **faults}, indent=1, default=str) + "\n")
-    colours = class_colours(data.colours, len(found.facts.get("classes", [])))
-    shown, alike = list(_gallery(data, found)), list(_alike(data, found))
-    text = page(found.facts, found.errors, found.warnings, shown, alike, colours, drawn)
+    colours = _colours(data)
+    shown, alike = list(_gallery(data, found, colours)), list(_alike(data, found, colours))
+    text = page(found.facts, found.errors, found.warnings, shown, alike, css(colours), drawn)
     write_text(folder / "audit.html", text)
 
 
-def _gallery(data: "PixelwiseData", found: Audit) -> Iterator[Shown]:
+def _colours(data: "PixelwiseData") -> Pixels:
+    """Return the colour of each class, which is the same in every picture of an audit."""
+    return region_colours(max(2, data.out_channels), data.colours)
+
+
+def _gallery(data: "PixelwiseData", found: Audit, colours: Pixels) -> Iterator[Shown]:
     """Show sound samples of every part, of as many groups as possible."""
     places = [place for place, problem in enumerate(found.problems) if problem is None]
     for place in spread(places, found.parts, [sample.group for sample in found.samples], _SHOWN):
         sample = found.samples[place]
         arrays = data.read(sample, data.size)
         image, target = arrays["image"], arrays["target"]
-        pictures = thumbnail(image), mask(target, data.colours), overlay(image, target, data.colours)
+        pictures = thumbnail(image), mask(target, colours), overlay(image, target, colours)
         flat = target.reshape(-1, *target.shape[-2:])[0] if target.dtype.kind == "f" else target
         share = f"{100 * np.count_nonzero(flat) / flat.size:.3g} % foreground"
         words = [f"{key} {value}" for key, value in list(sample.labels.items())[:3] if value]
@@ -88,7 +95,7 @@ def _order(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _alike(data: "PixelwiseData", found: Audit) -> Iterator[Shown]:
+def _alike(data: "PixelwiseData", found: Audit, colours: Pixels) -> Iterator[Shown]:
     """Show the same images and nearly the same ones side by side, those of two parts first."""
     by_id = {sample.id: sample for sample in found.samples}
     likeness = found.facts["likeness"]
@@ -101,7 +108,7 @@ def _alike(data: "PixelwiseData", found: Audit) -> Iterator[Shown]:
             continue
         shown.update(ids)
         read = [data.read(by_id[id_], data.size) for id_ in ids]
-        pictures = [overlay(arrays["image"], arrays["target"], data.colours) for arrays in read]
+        pictures = [overlay(arrays["image"], arrays["target"], colours) for arrays in read]
         yield Shown(pictures, " | ".join(ids), (how, " and ".join(dict.fromkeys(parts))))
 
 
@@ -132,6 +139,4 @@ def augmented(data: "PixelwiseData", augmentation: Any, seed: int) -> np.ndarray
         masks.append((classes[0] > 0 if classes.is_floating_point() else classes).numpy())
         if len(images) == _AUGMENTED:
             break
-    # Those of the page: a class has one colour there.
-    colours = class_colours(data.colours, max(2, data.out_channels))
-    return sheets.sheet(images, masks, colours=colours) if images else None
+    return sheets.sheet(images, masks, colours=css(_colours(data))) if images else None

@@ -61,6 +61,7 @@ def columns(runs: Sequence[Run], names: Names) -> list[Column]:
     facts: dict[str, list[Any]] = {name: [run.facts[name] for run in runs] for name in FACTS}
 
     def column(name: str, fact: str, rank: int, show: Any = cells.whole, *, right: bool = True) -> Column:
+        """Show one fact of every run."""
         return Column(name, [show(value) for value in facts[fact]], rank, right)
 
     metrics = {metric for metric in facts["metric"] if metric}

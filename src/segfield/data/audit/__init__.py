@@ -207,6 +207,7 @@ class _Notes(logging.Handler):
         self.lines: list[dict[str, str]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
+        """Take a line."""
         line = {"level": record.levelname.lower(), "text": record.getMessage()}
         if line not in self.lines:
             self.lines.append(line)

@@ -9,7 +9,8 @@ import imagehash
 import numpy as np
 from PIL import Image
 
-from segfield.data.images import file_size, picture, read_mask
+from segfield.data.images import file_size, read_mask
+from segfield.data.loader import tensors
 from segfield.data.module import PixelwiseData
 from segfield.data.sample import Sample
 
@@ -67,7 +68,7 @@ def measure(data: PixelwiseData, sample: Sample) -> Measured:
     try:
         arrays = data.read(sample, data.size)
         image, target, valid = arrays["image"], arrays["target"], arrays.get("valid")
-        _check(sample, image, target, valid, data)
+        tensors(sample.id, arrays, data.in_channels, data.size, data.out_channels)  # refuses what a batch refuses
     except (ValueError, OSError) as error:
         return Measured(files, _kind(files, paths), str(error))
     inside = target.reshape(-1, *target.shape[-2:])[0] if target.dtype.kind == "f" else target
@@ -75,7 +76,7 @@ def measure(data: PixelwiseData, sample: Sample) -> Measured:
         inside = inside[valid[0]]
     counts = np.bincount(inside.ravel(), minlength=_classes(data)) if inside.dtype.kind in "iub" else np.zeros(0, int)
     floats = (float(target.min()), float(target.max())) if target.dtype.kind == "f" else None
-    seen = picture(image)
+    seen = _picture(image)
     seen.thumbnail((_HASHED, _HASHED), Image.Resampling.BOX)
     constant = bool((image == image[:, :1, :1]).all())
     return Measured(
@@ -96,27 +97,6 @@ def measure(data: PixelwiseData, sample: Sample) -> Measured:
 
 def _classes(data: PixelwiseData) -> int:
     return 2 if data.out_channels == 1 else data.out_channels
-
-
-def _check(
-    sample: Sample, image: np.ndarray, target: np.ndarray, valid: np.ndarray | None, data: PixelwiseData
-) -> None:
-    """Refuse what a batch refuses: other channels or sizes than configured, indices that are no class."""
-    if len(image) != data.in_channels:
-        raise ValueError(
-            f"{sample.id} has {len(image)} channels, data.in_channels is {data.in_channels}. "
-            f"Use data.in_channels={len(image)}."
-        )
-    if image.shape[-2:] != target.shape[-2:]:
-        raise ValueError(f"{sample.id}: image {image.shape[-2:]} and target {target.shape[-2:]} differ in size.")
-    inside = target if valid is None or target.dtype.kind == "f" else target[valid[0]]
-    if target.dtype.kind in "iub" and inside.size:
-        low, high, most = int(inside.min()), int(inside.max()), _classes(data) - 1
-        if low < 0 or high > most:
-            raise ValueError(
-                f"{sample.id}: its mask has the class {low if low < 0 else high}, expected 0 to {most} "
-                f"({', '.join(map(str, data.classes))}). Correct the mask, or set data.out_channels and data.classes."
-            )
 
 
 def _stored(path: Path) -> Stored:
@@ -143,6 +123,18 @@ def _kind(files: Mapping[str, Stored], paths: Mapping[str, Path]) -> str:
     if "image" in files and "mask" in files:
         return OTHER_SIZE if files["image"].size != files["mask"].size else VALUES
     return UNFIT
+
+
+def _picture(image: np.ndarray) -> Image.Image:
+    """Return [C, H, W] as a picture to hash: three channels in colours, else the first; floats are stretched."""
+    shown = image[:3] if len(image) >= 3 else image[:1]
+    if shown.dtype != np.uint8:
+        finite = np.isfinite(shown)
+        low, high = (float(shown[finite].min()), float(shown[finite].max())) if finite.any() else (0.0, 0.0)
+        scaled = (np.where(finite, shown, low) - low) * (255 / (high - low)) if high > low else np.zeros(shown.shape)
+        shown = np.rint(scaled).astype(np.uint8)
+    planes = [Image.fromarray(plane) for plane in shown]
+    return planes[0] if len(planes) == 1 else Image.merge("RGB", planes)  # faster than a transposed array
 
 
 def _stored_values(mask: Path | None) -> tuple[int, ...]:

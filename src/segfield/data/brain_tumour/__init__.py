@@ -16,14 +16,15 @@ import numpy as np
 
 from segfield.data.brain_tumour import coco, figshare, lgg
 from segfield.data.brain_tumour.intensity import limits, stretched
-from segfield.data.brain_tumour.masks import target_of
-from segfield.data.brain_tumour.tree import Tree, walked
-from segfield.data.images import nearest, read_image, read_mask, resized
+from segfield.data.brain_tumour.telling import Tree
+from segfield.data.images import binary, check_sizes, nearest, read_image, read_mask, resized
 from segfield.data.module import PixelwiseData
 from segfield.data.sample import Sample
+from segfield.data.tree import walked
 
 log = logging.getLogger(__name__)
 
+_DEEPEST = 4  # folders below the root: as deep as a zip in a folder of its own puts a patient's slices
 _FLAIR = 1  # of the channels of LGG: pre-contrast, FLAIR, post-contrast
 _FIND: Mapping[str, Callable[[Tree], Mapping[Any, Any]]] = {
     "lgg": lgg.find,
@@ -71,7 +72,7 @@ class BrainTumour(PixelwiseData):
     def samples(self) -> list[Sample]:
         """List the slices of the layout that the folder has."""
         root = Path(self._existing_root())
-        tree = walked(root)
+        tree = dict(walked(root, _DEEPEST))
         layout, found = self._recognised(root, tree)
         self._check_layout(layout)
         folds = None if self.fold_file is None else figshare.read_folds(self._fold_path(root))
@@ -93,8 +94,9 @@ class BrainTumour(PixelwiseData):
         files = sample.attributes
         path = files["image"]
         if "mask" in files:
-            image = self._stored(path, None)
-            target = target_of(read_mask(files["mask"]), image, (path, files["mask"]))
+            image, mask = self._stored(path, None), read_mask(files["mask"])
+            check_sizes(path, image.shape[1:], files["mask"], mask.shape)
+            target = binary(mask, files["mask"])
         elif "annotations" in files:
             target = coco.target_of(path, files["annotations"])
             image = self._stored(path, size)

@@ -17,7 +17,7 @@ import numpy as np
 
 from segfield.data.brain_tumour.annotations import JSON, Picture, is_box, painted, read_annotations
 from segfield.data.brain_tumour.figshare import fold_of
-from segfield.data.brain_tumour.tree import Tell, Tree
+from segfield.data.brain_tumour.telling import Tell, Tree
 from segfield.data.images import file_size
 from segfield.data.sample import Sample
 

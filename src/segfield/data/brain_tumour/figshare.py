@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from segfield.data.brain_tumour.masks import target_of
 from segfield.data.brain_tumour.mat import fields
-from segfield.data.brain_tumour.tree import Tell, Tree
+from segfield.data.brain_tumour.telling import Tell, Tree
+from segfield.data.images import binary, check_sizes
 from segfield.data.sample import Sample
 
 log = logging.getLogger(__name__)
@@ -135,8 +135,8 @@ def read_pair(path: Path) -> tuple[np.ndarray, np.ndarray, int]:
     """
     cjdata = fields(path, ["image", "tumorMask", "label"], "cjdata")
     image, mask = _image(path, cjdata["image"]), cjdata["tumorMask"]
-    target = target_of(mask, image, (f"{path}: cjdata.image", "cjdata.tumorMask"))
-    return image, target, _label(path, cjdata["label"])
+    check_sizes(f"{path}: cjdata.image", image.shape[1:], "cjdata.tumorMask", mask.shape)
+    return image, binary(mask, f"{path}: cjdata.tumorMask"), _label(path, cjdata["label"])
 
 
 def _image(path: Path, image: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segfield.data.brain_tumour.tree import Tell, Tree
+from segfield.data.brain_tumour.telling import Tell, Tree
 from segfield.data.images import read_mask
 from segfield.data.sample import Sample
 
@@ -97,6 +97,7 @@ def _tell_copies(root: Path, found: Mapping[str, Sequence[Patient]]) -> None:
 
 def _tell_unpaired(root: Path, patients: Sequence[Patient], tell: Tell) -> None:
     def without(images: bool) -> list[str]:
+        """List images without a mask, or masks without an image."""
         found: list[str] = []
         for patient in patients:
             names, others = (patient.images, patient.masks) if images else (patient.masks, patient.images)

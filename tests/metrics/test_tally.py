@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from segfield.run.scores import RESAMPLES, SEED, Tally
+from segfield.metrics.tally import RESAMPLES, SEED, Tally
 
 
 def filled(groups: int, images: int = 3, classes: tuple[str, ...] = ("foreground",)) -> Tally:
@@ -43,7 +43,7 @@ def test_intervals_are_percentiles_over_resampled_groups() -> None:
 
 def test_many_groups_are_resampled_in_portions_with_the_same_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = filled(6, classes=("a", "b")).scores()
-    monkeypatch.setattr("segfield.run.scores._AT_ONCE", 30_000)
+    monkeypatch.setattr("segfield.metrics.tally._AT_ONCE", 30_000)
     again = filled(6, classes=("a", "b")).scores()
     assert list(again) == ["dice", "dice_group", "dice_set", "iou_set", "dice_a", "dice_b", "iou_a", "iou_b"]
     for name, score in scores.items():

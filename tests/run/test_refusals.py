@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from segfield.run.suggest import suggestion
+from segfield.run.refusals import suggestion
 
 
 def refused(key: str) -> str:

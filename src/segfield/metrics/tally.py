@@ -46,6 +46,7 @@ class _Group:
         self.units, self.images = 0, 0
 
     def add(self, counts: Tensor) -> None:
+        """Add the counts [3, F] of an image."""
         dice, has = class_dice(counts[:, None])
         self.counts += counts
         self.of_class += dice[0]
@@ -128,6 +129,7 @@ def _intervals(
     from scipy.stats import bootstrap
 
     def statistic(units: np.ndarray, images: np.ndarray, each: np.ndarray, *sums: np.ndarray, axis: int) -> np.ndarray:
+        """Give the scores [S, ...] of resamples, whose groups lie along the axis."""
         hits, predicted, true, of_class, has = np.stack([one.sum(axis) for one in sums]).reshape(
             5, classes, *units.shape[:-1]
         )
