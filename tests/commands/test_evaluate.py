@@ -25,6 +25,15 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def evaluated(cli: Cli, run: Path, *words: str) -> Any:
+    """Train a run, evaluate it, and return how that ended."""
+    outcome = cli("train.py", *words, f"hydra.run.dir={run}")
+    assert outcome.code == 0, outcome.err
+    outcome = cli("segfield", "evaluate", run)
+    assert outcome.code == 0, outcome.err
+    return outcome
+
+
 def files_of(folder: Path) -> dict[Path, bytes]:
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -50,11 +59,8 @@ def test_the_scores_at_the_working_size_are_the_bits_that_training_reported(cli:
 @pytest.mark.slow
 def test_the_same_holds_for_a_run_of_two_ranks(cli: Cli, tmp_path: Path) -> None:
     words = ("debug=fast", "data.length=35", "data.batch_size=4", "trainer.limit_val_batches=1.0", "model.width=4")
-    words += ("trainer.devices=2", "trainer.accelerator=cpu", "threads=2", f"hydra.run.dir={tmp_path / 'run'}")
-    outcome = cli("train.py", *words)
-    assert outcome.code == 0, outcome.err
-    outcome = cli("segfield", "evaluate", tmp_path / "run")
-    assert outcome.code == 0, outcome.err
+    words += ("trainer.devices=2", "trainer.accelerator=cpu", "threads=2")
+    outcome = evaluated(cli, tmp_path / "run", *words)
     assert "computed on one device: what comes out does not depend on their number" in outcome.err
     training = summary_of(tmp_path / "run")["parts"]["val"]["training"]
     # The mean of losses adds floats up, in another order.
@@ -126,11 +132,7 @@ def test_the_score_at_the_own_size_is_that_of_the_masks_that_predict_writes(
 
 def test_a_network_without_a_border_is_scored_in_the_centre(cli: Cli, tmp_path: Path, cars: Path) -> None:
     words = ("debug=fast", "threads=1", "data=carvana", f"data.root={cars}", "model=unet_original", "model.border=none")
-    words += ("model.depth=1", "model.width=4", "data.size=[32,48]", f"hydra.run.dir={tmp_path / 'run'}")
-    outcome = cli("train.py", *words)
-    assert outcome.code == 0, outcome.err
-    outcome = cli("segfield", "evaluate", tmp_path / "run")
-    assert outcome.code == 0, outcome.err
+    outcome = evaluated(cli, tmp_path / "run", *words, "model.depth=1", "model.width=4", "data.size=[32,48]")
     assert "scored: the centre 16x32, for which the network has an output" in outcome.out
     assert "the pixels whose centre lies in that region" in outcome.out
     for row in rows_of(tmp_path / "run/evaluation/per_image.csv"):
