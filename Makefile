@@ -41,5 +41,5 @@ $(VENV)/.installed: pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "segfield needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version). Type: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check -c requirements.lock -e '.[dev,sweep,ray,slurm,kaggle]'
+	$(BIN)/python -m pip install --disable-pip-version-check -c requirements.lock -e '.[dev,sweep,ray,slurm,ocean,kaggle]'
 	touch $@
