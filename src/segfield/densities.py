@@ -44,7 +44,7 @@ _AXES = {"latitude": ("degrees_north", "latitude"), "longitude": ("degrees_east"
 class Field:
     """One variable of the sea on the grid of its source.
 
-    `name` is u, v, ssh, sst or the user's own; `values` are [T, h, w] float32 in `units`, NaN where there are none (land);
+    `name` is u, v, ssh, sst or one of your own; `values` are [T, h, w] float32 in `units`, NaN on land or where missing;
     `time` [T] datetime64[ns], `latitude` [h] and `longitude` [w] in degrees, all ascending. `source` says which
     variable of which files it was.
     """
@@ -189,8 +189,8 @@ def open_counts(folder: Path) -> "xr.Dataset":
     if not path.is_file():
         if (folder / BLOCKS).is_dir():
             raise FileNotFoundError(
-                f"{folder} is a set that is not finished: it has {BLOCKS}/ and no {COUNTS}. Type the same command again "
-                f"to go on: python -m segfield prepare ocean_density ... out={folder}"
+                f"{folder} is a set that is not finished: it has {BLOCKS}/ and no {COUNTS}. Type the same command "
+                f"again to go on: python -m segfield prepare ocean_density ... out={folder}"
             )
         raise FileNotFoundError(
             f"{folder} is no prepared set of drift densities: it has no {COUNTS}. Make one: "
@@ -233,9 +233,7 @@ def _opened(path: Path) -> "xr.Dataset":
     try:
         return xr.open_dataset(path, engine="h5netcdf", cache=False)
     except (OSError, ValueError, KeyError) as error:
-        raise ValueError(
-            f"{path} cannot be read: {error}. Restore it, or prepare the set again."
-        ) from error
+        raise ValueError(f"{path} cannot be read: {error}. Restore it, or prepare the set again.") from error
 
 
 def protocol(dataset: "xr.Dataset") -> dict[str, Any]:
