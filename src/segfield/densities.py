@@ -44,7 +44,7 @@ _AXES = {"latitude": ("degrees_north", "latitude"), "longitude": ("degrees_east"
 class Field:
     """One variable of the sea on the grid of its source.
 
-    `name` is u, v, ssh, sst or one of your own; `values` are [T, h, w] float32 in `units`, NaN on land or where missing;
+    `name` is u, v, ssh, sst or your own; `values` are [T, h, w] float32 in `units`, NaN on land and where missing;
     `time` [T] datetime64[ns], `latitude` [h] and `longitude` [w] in degrees, all ascending. `source` says which
     variable of which files it was.
     """
