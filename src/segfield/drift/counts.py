@@ -29,7 +29,7 @@ class Land:
 
     def __init__(self, u: Field, v: Field, resolution: int) -> None:
         self.latitude, self.longitude, self.resolution = u.latitude, u.longitude, resolution
-        self.mask = np.asarray(np.isnan(u.values).all(0) | np.isnan(v.values).all(0))
+        self.mask = _land(u, v)
 
     def cells(self, rows: Cells, columns: Cells) -> npt.NDArray[np.bool_]:
         """Tell of cells, of any shape, whether they are land."""
@@ -49,6 +49,12 @@ class Land:
         east = (sea[:, 1] - longitude) * np.cos(np.deg2rad(latitude))
         nearest = sea[np.argmin((sea[:, 0] - latitude) ** 2 + east**2)]
         return float(nearest[0]), float(nearest[1])
+
+
+def missing_at_sea(u: Field, v: Field) -> float:
+    """Return the share of (time, place) at sea where u or v is missing: the engine takes it for 0."""
+    sea = ~_land(u, v)
+    return float((np.isnan(u.values) | np.isnan(v.values))[:, sea].mean()) if sea.any() else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +136,10 @@ def cells_of(rectangle: tuple[float, ...], resolution: int) -> Region:
 def centres(start: int, end: int, resolution: int) -> npt.NDArray[np.float64]:
     """Return the degrees of the centres of rows or columns from `start` to before `end`."""
     return (np.arange(start, end) + 0.5) / resolution
+
+
+def _land(u: Field, v: Field) -> npt.NDArray[np.bool_]:
+    return np.asarray(np.isnan(u.values).all(0) | np.isnan(v.values).all(0))
 
 
 def _first(events: npt.NDArray[np.bool_]) -> Cells:
