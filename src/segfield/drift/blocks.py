@@ -118,7 +118,7 @@ def read(path: Path) -> tuple[Sparse, dict[str, npt.NDArray[Any]]]:
         ValueError: if the file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as whole_file, np.load(whole_file, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
         sparse = Sparse(**{name: found.pop(name) for name in _SPARSE})
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

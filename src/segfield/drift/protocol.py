@@ -8,9 +8,10 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
-CURRENTS = ("auto", "uv", "ssh")
+Currents = Literal["auto", "uv", "ssh"]
+CURRENTS = get_args(Currents)
 MOST_PARTICLES = 65535  # counts are uint16
 _WHOLE = {"ensembles": 1, "particles": 1, "resolution": 1, "seed": 0, "block": 1}  # the least of each
 _EXAMPLES = {"box": "[37.89,38.89,2.71,3.71]", "region": "[37,40,1,5]"}
@@ -54,7 +55,7 @@ class Protocol:
     resolution: int = 48
     margin: float = 2.0
     region: tuple[float, ...] | None = None
-    currents: str = "auto"
+    currents: Currents = "auto"
     seed: int = 0
     block: int = 40
 
