@@ -85,7 +85,7 @@ def read_fields(
     mask = sources_land.parsed(land) if land and land != sources_land.ZEROS else None
     readings = dict[str, Reading]()
     hashes = []
-    for path in files:
+    for path in dict.fromkeys(files):  # patterns may overlap
         with opened(path) as dataset:
             _take(dataset, path, wish, readings)
         hashes.append((path.name, digest(path)))
@@ -93,7 +93,7 @@ def read_fields(
         if name not in readings:
             raise ValueError(sources_names.missing(name, list(wish.seen), wish.names.get(name)))
     if not readings:
-        raise ValueError(sources_names.missing("u, v, ssh or sst", list(wish.seen)))
+        raise ValueError(sources_names.nothing(list(wish.seen)))
     fields = dict[str, Field]()
     for name in sorted(readings):
         fields[name], said = joined(name, readings.pop(name))

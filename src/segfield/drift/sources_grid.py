@@ -67,10 +67,11 @@ def axes_of(dataset: "xr.Dataset", name: str, file: str) -> Axes:
         axes = _reduced(here, there, name, file)
     for word, values in (("latitude", axes.latitude), ("longitude", np.unwrap(axes.longitude, period=360))):
         steps = np.diff(values)
-        if not np.isfinite(values).all() or not ((steps > 0).all() or (steps < 0).all()) or not len(steps):
+        in_order = len(steps) > 0 and ((steps > 0).all() or (steps < 0).all())
+        if not in_order or np.abs(values).max() > (90.01 if word == "latitude" else 720):
             raise ValueError(
-                f"{file}: the {word}s of {name} are not in order: expected two or more that ascend or descend without "
-                f"gaps, found {values[0]:g} .. {values[-1]:g} ({len(values)}). " + _REGRID.format(file=file)
+                f"{file}: the {word}s of {name} are no degrees in order: expected two or more that ascend or descend, "
+                f"found {values[0]:g} .. {values[-1]:g} ({len(values)}). " + _REGRID.format(file=file)
             )
     return axes
 
@@ -133,8 +134,6 @@ def cut(axes: Axes, area: Area, what: str) -> tuple[Cut, list[str]]:
     lowest = (west + east) / 2 - 180  # the seam lies opposite the area
     shifted = lowest + (axes.longitude - lowest) % 360
     columns = np.argsort(shifted)
-    if np.abs(shifted - axes.longitude).max() > 1e-6:
-        notes.append(f"longitudes are counted as the area's {west:g}..{east:g}.")
     if axes.longitude[0] > axes.longitude[-1] and (np.diff(np.unwrap(axes.longitude, period=360)) < 0).all():
         notes.append("longitude was descending and is turned around.")
     step = np.median(np.diff(shifted[columns]))
@@ -144,6 +143,8 @@ def cut(axes: Axes, area: Area, what: str) -> tuple[Cut, list[str]]:
     if min(len(rows), len(columns)) < 2 or (np.diff(shifted[columns]) > 10 * step).any():
         raise ValueError(_outside(what, axes.latitude, everywhere, area))
     check_covered(what, np.sort(axes.latitude), everywhere, area)
+    if np.abs(shifted - axes.longitude)[columns].max() > 1e-6:
+        notes.append(f"longitudes are counted as the area's {west:g}..{east:g}.")
     return Cut(rows, columns, axes.latitude[rows], shifted[columns]), notes
 
 

@@ -83,9 +83,8 @@ def joined(name: str, reading: Reading) -> tuple[Field, list[str]]:
     if not np.isfinite(values).any():
         raise ValueError(f"{name} ({source}) has no value in the area, all of it is land or missing. Change box=.")
     span = f"{minute(whole.time[0])} .. {minute(whole.time[-1])}"
-    notes.append(
-        f"{name} is {source}: {len(time)} time{'s' * (len(time) > 1)}, {span}, {_grid(reading.cut)}, in {reading.units}."
-    )
+    count = f"{len(time)} time{'s' * (len(time) > 1)}"
+    notes.append(f"{name} is {source}: {count}, {span}, {_grid(reading.cut)}, in {reading.units}.")
     notes += [f"{name} has no time between {minute(start)} and {minute(end)}." for start, end in gaps(whole.time)]
     return whole, notes
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 KNOWN = ("u", "v", "ssh", "sst")
+_COORDINATES = ("time", "latitude", "longitude")
 _EAST = (
     "eastward_sea_water_velocity",
     "surface_eastward_sea_water_velocity",
@@ -41,7 +42,7 @@ _NAMES = {
 _ANY = {"u": r"eastward_.*(velocity|current)", "v": r"northward_.*(velocity|current)"}
 _ANOMALIES = {"u": r"ugosa$", "v": r"vgosa$", "ssh": r"(m?sla|ssha)$|sea_level_anomaly"}
 _ABOVE_MEAN = r"above_(mean_)?sea_level|assuming_(mean_)?sea_level"  # standard names of anomalies
-_NOT_OF_WATER = r"wind|stokes|sea_ice|stress|error|uncertainty"
+_NOT_OF_WATER = r"wind|stokes|sea_ice|stress|error|uncertainty|air[_ ]temp"
 
 Rank = tuple[int, int, int, str]
 
@@ -90,6 +91,16 @@ def missing(field: str, names: Sequence[str], asked: str | None = None) -> str:
     )
 
 
+def nothing(names: Sequence[str]) -> str:
+    """Return the message for files of which no variable is known."""
+    guesses = ((field, next(iter(likely(field, names)), "")) for field in KNOWN)
+    example = ", ".join(f"{field}: {guess}" for field, guess in guesses if guess) or "u: <variable>, v: <variable>"
+    return (
+        f"The files hold no u, v, ssh or sst that is known by its name; they hold "
+        f"{', '.join(names) or 'no variable on a map'}. Say which is which: 'names={{{example}}}'"
+    )
+
+
 def check_names(names: Mapping[str, str]) -> None:
     """Raise ValueError where a name of the user's own cannot be the name of a field."""
     for field, variable in names.items():
@@ -100,6 +111,3 @@ def check_names(names: Mapping[str, str]) -> None:
             )
         if not isinstance(variable, str) or not variable:
             raise ValueError(f"names has {field}: {variable!r}, expected a variable's name: 'names={{{field}: uo}}'")
-
-
-_COORDINATES = ("time", "latitude", "longitude")

@@ -37,12 +37,21 @@ def opened(path: Path) -> Iterator["xr.Dataset"]:
         dataset = xr.open_dataset(path, engine=engine, decode_cf=False, cache=False)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{path} cannot be read: {error}. It may be cut short: fetch it again.") from error
-    with dataset:
+    with dataset, _naming(path):
         for variable in dataset.variables.values():
             spelled = next((word for word in _UNITS if word in variable.attrs), None)
             if "units" not in variable.attrs and spelled:
                 variable.attrs["units"] = variable.attrs[spelled]
         yield dataset
+
+
+@contextlib.contextmanager
+def _naming(path: Path) -> Iterator[None]:
+    """Say which file it is whose values cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error}. It may be cut short: fetch it again.") from error
 
 
 def _engine(path: Path) -> str:
@@ -87,7 +96,7 @@ def numbers(variable: "xr.Variable") -> npt.NDArray[np.float64]:
     packed = variable.dtype.kind == "i" and variable.dtype.itemsize > 1
     if packed and not {"_FillValue", "missing_value"} & set(attributes):
         attributes["_FillValue"] = variable.dtype.type(np.iinfo(variable.dtype).min + 1)
-    raw = xr.Dataset({"values": (variable.dims, variable._data, attributes)})
+    raw = xr.Dataset({"values": (variable.dims, variable.values, attributes)})
     with warnings.catch_warnings():
         warnings.simplefilter(
             "ignore", xr.SerializationWarning
