@@ -164,6 +164,11 @@ def _read(dataset: "xr.Dataset", path: Path, name: str, rank: Rank, wish: _Wish,
     """Read one field's part of one file."""
     variable = rank[-1]
     its = dataset.variables[variable]
+    if its.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{path.name}: {variable}, taken for {name}, is of type {its.dtype}; expected numbers. Take another one: "
+            f"'names={{{name}: <variable>}}'"
+        )
     axes = axes_of(dataset, variable, path.name)
     where, turned = cut(axes, wish.area, f"{path.name}: {variable}")
     others = [str(dim) for dim in its.dims if dim not in (axes.rows, axes.columns)]

@@ -65,15 +65,19 @@ def axes_of(dataset: "xr.Dataset", name: str, file: str) -> Axes:
         axes = Axes(str(here.dims[0]), str(there.dims[0]), numbers(here), numbers(there))
     else:
         axes = _reduced(here, there, name, file)
-    for word, values in (("latitude", axes.latitude), ("longitude", np.unwrap(axes.longitude, period=360))):
-        steps = np.diff(values)
-        in_order = len(steps) > 0 and ((steps > 0).all() or (steps < 0).all())
+    for word, values in (("latitude", axes.latitude), ("longitude", axes.longitude)):
+        in_order = _monotonic(values) or (word == "longitude" and _monotonic(np.unwrap(values, period=360)))
         if not in_order or np.abs(values).max() > (90.01 if word == "latitude" else 720):
             raise ValueError(
                 f"{file}: the {word}s of {name} are no degrees in order: expected two or more that ascend or descend, "
                 f"found {values[0]:g} .. {values[-1]:g} ({len(values)}). " + _REGRID.format(file=file)
             )
     return axes
+
+
+def _monotonic(values: Degrees) -> bool:
+    steps = np.diff(values)
+    return len(steps) > 0 and bool((steps > 0).all() or (steps < 0).all())
 
 
 def _coordinate(dataset: "xr.Dataset", name: str, kind: tuple[str, str, str, str]) -> str | None:

@@ -98,13 +98,10 @@ def numbers(variable: "xr.Variable") -> npt.NDArray[np.float64]:
         attributes["_FillValue"] = variable.dtype.type(np.iinfo(variable.dtype).min + 1)
     raw = xr.Dataset({"values": (variable.dims, variable.values, attributes)})
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", xr.SerializationWarning
-        )  # _FillValue and missing_value differ: both are missing
+        # _FillValue and missing_value may differ: both are missing.
+        warnings.simplefilter("ignore", xr.SerializationWarning)
         dataset = xr.decode_cf(raw, decode_times=False, decode_coords=False, decode_timedelta=False)
         values = np.asarray(dataset["values"].values)
-    if values.dtype.kind not in "iufb":
-        raise ValueError(f"values of type {values.dtype}, expected numbers")
     values = values.astype(np.float64)
     with np.errstate(invalid="ignore"):
         values[np.abs(values) > _HIGHEST] = np.nan
