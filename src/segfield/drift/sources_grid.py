@@ -144,7 +144,9 @@ def cut(axes: Axes, area: Area, what: str) -> tuple[Cut, list[str]]:
     columns = columns[np.diff(shifted[columns], prepend=-np.inf) > 1e-3 * step]  # 0 and 360 may both be there
     rows, columns = _within(axes.latitude, rows, south, north), _within(shifted, columns, west, east)
     everywhere = np.sort(shifted)
-    if min(len(rows), len(columns)) < 2 or (np.diff(shifted[columns]) > 10 * step).any():
+    hole = np.diff(shifted[columns]).max(initial=0.0)
+    if min(len(rows), len(columns)) < 2 or hole > 10 * step:
+        what += f", with a hole of {hole:g} degrees," * bool(hole > 10 * step)
         raise ValueError(_outside(what, axes.latitude, everywhere, area))
     check_covered(what, np.sort(axes.latitude), everywhere, area)
     if np.abs(shifted - axes.longitude)[columns].max() > 1e-6:
