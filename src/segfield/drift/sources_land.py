@@ -20,6 +20,7 @@ def parsed(land: str) -> tuple[Path, str]:
     """Split <file>:<variable>.
 
     Raises:
+        FileNotFoundError: if the file is not there.
         ValueError: if it is not of that form.
     """
     file, colon, variable = land.rpartition(":")
@@ -28,7 +29,10 @@ def parsed(land: str) -> tuple[Path, str]:
             f"land={land!r}: expected <file>:<variable>, for example 'land=mesh_mask.nc:tmask', 1 at sea and 0 on "
             f"land, or land={ZEROS} where u and v are exactly 0 on land."
         )
-    return Path(file).expanduser(), variable
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there; it was given as land=<file>:<variable>.")
+    return path, variable
 
 
 def masked(fields: Mapping[str, Field], path: Path, variable: str, area: Area) -> tuple[dict[str, Field], str]:
