@@ -34,7 +34,9 @@ def opened(path: Path) -> Iterator["xr.Dataset"]:
 
     engine = _engine(path)
     try:
-        dataset = xr.open_dataset(path, engine=engine, decode_cf=False, cache=False)
+        # Dimensions without a name are named by h5netcdf, which warns where it is not told how.
+        named: dict[str, Any] = {"phony_dims": "access"} if engine == "h5netcdf" else {}
+        dataset = xr.open_dataset(path, engine=engine, decode_cf=False, cache=False, **named)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{path} cannot be read: {error}. It may be cut short: fetch it again.") from error
     with dataset, _naming(path):

@@ -63,6 +63,15 @@ def test_a_file_cut_short_is_told(sea: Sea, area: Area, engine: str, share: floa
         read_fields([path], area)
 
 
+def test_plain_hdf5_without_coordinates_is_refused(tmp_path: Path, area: Area) -> None:
+    import h5py
+
+    with h5py.File(tmp_path / "a.nc", "w") as file:
+        file["uo"] = np.zeros((1, 4, 4))
+    with pytest.raises(ValueError, match=r"a\.nc: uo has no latitude in degrees"):
+        read_fields([tmp_path / "a.nc"], area)
+
+
 def test_59_daily_files_of_another_spelling_are_read(shared_data: Path) -> None:
     files = sorted((shared_data / "ocean" / "globcurrent").glob("*.nc"))
     sources = read_fields(files, (-38, -31, 16, 34))
