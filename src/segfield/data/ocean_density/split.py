@@ -7,8 +7,6 @@ import itertools
 import logging
 from collections.abc import Mapping
 
-import numpy as np
-
 from segfield.data.ocean_density.windows import DAY, Times, Windows, shown
 from segfield.data.settings import Settings
 from segfield.data.splits import PARTS, check_folds, check_held_out, check_validation
@@ -16,7 +14,7 @@ from segfield.data.splits import PARTS, check_folds, check_held_out, check_valid
 _log = logging.getLogger(__name__)
 
 
-def parts_by_time(windows: Windows, ensembles: np.ndarray, how: Settings, gap_days: float) -> dict[int, str]:
+def parts_by_time(windows: Windows, ensembles: Times, how: Settings, gap_days: float) -> dict[int, str]:
     """Give ensembles parts by their time: the earliest train, then come val and test; or contiguous folds.
 
     Fractions and folds are of the time between the first start and the last. The gap is taken from training where it
@@ -35,7 +33,7 @@ def parts_by_time(windows: Windows, ensembles: np.ndarray, how: Settings, gap_da
         ValueError: if the numbers do not describe a split, or leave no ensemble to train or to validate.
     """
     start = windows.start[ensembles]
-    first, last = (times[ensembles] for times in windows.spans())
+    first, last = windows.spans(ensembles)
     names, edges = _stretches(how, start)
     begins, ends = [int(first.min())], list[int]()
     for edge, (left, right) in zip(edges, itertools.pairwise(names), strict=True):
@@ -45,8 +43,8 @@ def parts_by_time(windows: Windows, ensembles: np.ndarray, how: Settings, gap_da
         begins.append(ends[-1] + gap)
     ends.append(int(last.max()))
     parts: dict[int, str] = {}
-    for name, begin, end in zip(names, begins, ends, strict=True):
-        parts |= dict.fromkeys(ensembles[(first >= begin) & (last <= end)].tolist(), name)
+    for part, begin, end in zip(names, begins, ends, strict=True):
+        parts |= {int(one): part for one in ensembles[(first >= begin) & (last <= end)]}
     if lacking := sorted(set(names) - set(parts.values())):
         days = (start.max() - start.min()) / DAY
         raise ValueError(
@@ -55,10 +53,10 @@ def parts_by_time(windows: Windows, ensembles: np.ndarray, how: Settings, gap_da
             f"and data.gap_days={gap_days} keeps parts apart. Use a smaller data.gap_days, other fractions or folds, "
             "or prepare a set of more days."
         )
-    if left := len(ensembles) - len(parts):
+    if lost := len(ensembles) - len(parts):
         _log.info(
             "%d of %d ensembles are left out: their fields lie within data.gap_days=%s of another part's.",
-            left,
+            lost,
             len(ensembles),
             gap_days,
         )
