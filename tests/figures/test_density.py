@@ -2,10 +2,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from segfield.figures import canvas, rollout
 from segfield.figures.canvas import Box, Canvas, Scale
 from segfield.figures.density import Input, density_panel, extent_of, region_of
+from segfield.metrics.samples import region_thresholds
 
 ROWS, COLUMNS = 16, 20
 GREY = (166, 166, 166)  # land
@@ -123,6 +125,10 @@ def test_the_region_of_half_the_mass_is_the_smallest_one() -> None:
     assert region_of(density, everywhere, 0.5).tolist() == [[True, True, False], [False] * 3]
     assert region_of(density, density < 0.4, 0.5).tolist() == [[False, True, False], [False] * 3]
     assert not region_of(0 * density, everywhere).any()
+    drawn = np.random.default_rng(0).poisson(2.0, (9, ROWS, COLUMNS)).astype(np.float32) / 2000
+    (half, _) = region_thresholds(torch.from_numpy(drawn).flatten(1))
+    for counts, threshold in zip(drawn, half.tolist(), strict=True):
+        assert np.array_equal(region_of(counts, counts >= 0), counts >= np.float32(threshold))
 
 
 def test_maps_of_different_regions_are_refused() -> None:

@@ -133,14 +133,17 @@ def extent_of(
 
 
 def region_of(density: Values, valid: Mask, share: float = _SHARE) -> Mask:
-    """Return the smallest region that holds a share of the mass: the densest cells, [H, W] bool; of no mass empty."""
-    mass = np.where(valid & np.isfinite(density), np.maximum(density, 0), 0).ravel()
-    order = np.argsort(-mass, kind="stable")
-    total = np.cumsum(mass[order])
-    region = np.zeros(mass.shape, dtype=np.bool_)
-    if total[-1] > 0:
-        region[order[: int(np.searchsorted(total, share * total[-1])) + 1]] = True
-    return region.reshape(density.shape)
+    """Return the smallest region that holds a share of the mass, [H, W] bool; of no mass it is empty.
+
+    Cells of equal density are in it together: metrics/density.py scores the same region.
+    """
+    mass = np.where(valid & np.isfinite(density), np.maximum(density, 0), 0)
+    ordered = -np.sort(-mass, axis=None)
+    held = np.cumsum(ordered)
+    if not held[-1] > 0:
+        return np.zeros(mass.shape, dtype=np.bool_)
+    region: Mask = mass >= ordered[np.searchsorted(held, share * held[-1] * (1 - 1e-6))]
+    return region
 
 
 def window(
