@@ -38,6 +38,8 @@ _SEGFIELD = (
     "segfield.data.brain_tumour.BrainTumour",
     "segfield.data.carvana.Carvana",
     "segfield.data.folder.Folder",
+    "segfield.data.ocean_density.OceanDensity",
+    "segfield.data.ocean_density.inputs.Inputs",
     "segfield.heads.Conserving",
     "segfield.heads.Plain",
     "segfield.heads.Residual",
