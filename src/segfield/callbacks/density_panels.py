@@ -44,7 +44,7 @@ class DensityPanels(Callback):
             valid=batch["valid"][0, 0].cpu().numpy(),
             east=target[EAST],
             north=target[NORTH],
-            title=item["id"],
+            title=f"{item['id']}, {data.describe(item['index'])} to +{data.lead_hours(item['index']):g} h",
             height=self.height,
         )
 
