@@ -108,8 +108,18 @@ def roll_out(task: Any, data: Any, sequences: Sequence[Sequence[int]], scores: M
         if not stories:
             stories.append(_story([(densities[0], batch) for _, densities, batch in steps]))
     leads = sorted(collections)
-    found = [{str(name): float(value) for name, value in collections[one].compute().items()} for one in leads]
-    return RolledOut(leads, {name: [one[name] for one in found] for name in found[0]}, len(sequences), stories[0])
+    found = [{name: float(value) for name, value in collections[one].compute().items()} for one in leads]
+    by_name = {plain: [one[name] for one in found] for name, plain in _names(scores).items()}
+    return RolledOut(leads, by_name, len(sequences), stories[0])
+
+
+def _names(scores: MetricCollection) -> dict[str, str]:
+    """Return each score's name in a collection, and the one without its stage; each is followed by its baselines."""
+    plain = {str(name): str(name).rpartition("/")[2] for name in scores.keys(keep_base=False)}
+    ends = ["", *(f"_{one}" for one in BASELINES)]
+    first = [name for name in plain.values() if not name.endswith(BASELINES)]
+    order = [f"{name}{end}" for name in first for end in ends]
+    return dict(sorted(plain.items(), key=lambda item: order.index(item[1])))
 
 
 def _steps(task: Any, data: Any, chunk: Sequence[Sequence[int]]) -> Iterator[tuple[float, Tensor, dict[str, Any]]]:
@@ -139,8 +149,8 @@ def _steps(task: Any, data: Any, chunk: Sequence[Sequence[int]]) -> Iterator[tup
 
 
 def _alone(scores: MetricCollection) -> MetricCollection:
-    """Copy scores, empty and without prefix, for one process: others take no part in what it computes."""
-    copy = scores.clone(prefix="")
+    """Copy scores, empty, for one process: others take no part in what it computes."""
+    copy = scores.clone()
     copy.reset()
     for metric in copy.values(copy_state=False):
         metric.distributed_available_fn = lambda: False
@@ -184,7 +194,7 @@ class Rollout(Callback):
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the header, or cut what lies beyond the checkpoint that the run goes on from."""
-        self._names = [str(name) for name in _scores_of(pl_module).clone(prefix="").keys(keep_base=False)]
+        self._names = list(_names(_scores_of(pl_module)).values())
         if trainer.is_global_zero:
             self._done = max(
                 cut_rows(self.path, [*_KEYS, *self._names], trainer.global_step, apart=("step", "lead_hours")),

@@ -110,6 +110,8 @@ def curves(
     Raises:
         ValueError: if there is no score, or one has not T values.
     """
+    from matplotlib.ticker import FuncFormatter
+
     if not scores:
         raise ValueError("curves needs at least one score; got none. Name them in metrics.")
     for name, lines in scores.items():
@@ -133,6 +135,8 @@ def curves(
                 axes.set_ylim(-0.02, 1.02)
             elif finite.size and finite.min() >= 0:
                 axes.set_ylim(0, 1.05 * float(finite.max()) or 1.0)
+            axes.set_xticks(hours[:: -(-len(hours) // 6)])
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:.3g}"))
             axes.grid(linewidth=0.3)
             if place == 0:
                 axes.legend(fontsize=FONT - 0.5, framealpha=0.8)

@@ -95,7 +95,7 @@ def _held(data: Any, part: str | None) -> str:
 def _validated(run: trained.Trained, part: str, scorer: Callable[[Tick, int], pl.Callback]) -> dict[str, float]:
     """Validate the part, with scorer(tick, number of samples) as a callback; return what is logged, by name."""
     indices = run.data.indices(part)
-    _log.info("evaluating best.ckpt of epoch %d on %d images of %s", run.checkpoint["epoch"] + 1, len(indices), part)
+    _log.info("evaluating best.ckpt of epoch %d on %d samples of %s", run.checkpoint["epoch"] + 1, len(indices), part)
     loader = load(run.data.item, _batches(run, part), workers=run.data.num_workers, seed=run.data.seed)
     with bar(part) as tick:
         trainer = trained.trainer(run.config, [scorer(tick, len(indices))])

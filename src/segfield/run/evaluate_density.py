@@ -17,7 +17,7 @@ from segfield.callbacks.rollout import RolledOut, SmallerOutputError, rolled_out
 from segfield.files import whole, write_text
 from segfield.metrics.density import SOURCES
 from segfield.metrics.samples import SCORES, score_samples
-from segfield.metrics.tally import LEVEL, RESAMPLES, SEED, shortest
+from segfield.metrics.tally import INTERVAL, interval, shortest
 from segfield.run.bar import Tick
 from segfield.run.evaluation import GROUPS, SUMMARY, csv_file, earlier, rows_of, training_scores
 from segfield.run.extremes import FOLDER
@@ -36,11 +36,6 @@ RULES = {
     "mean": "the mean density of the training part",
     "rollout": "the network is given the truth at the release, then its own density, map after map",
 }
-_INTERVAL = (
-    f"{LEVEL:.0%} interval: percentiles of {RESAMPLES:,} bootstrap resamples of the ensembles, seed {SEED}; null where "
-    "there are fewer than 2"
-)
-_AT_ONCE = 4_000_000  # numbers of a resample that are held at the same time
 
 
 @final
@@ -124,7 +119,7 @@ class DensityEvaluation(pl.Callback):
         self._write_groups(list(kept))
         self._write_rollout(list(kept))
         summary = self._summary(logged)
-        rules = {**RULES, "intervals": _INTERVAL}
+        rules = {**RULES, "intervals": INTERVAL}
         content = {"checkpoint": self._run.checkpoint, "rules": rules, "parts": {**kept, self._part: summary}}
         write_text(SUMMARY, json.dumps(content, indent=2, allow_nan=False) + "\n")
         return {**content, **summary, "part": self._part}
@@ -164,7 +159,7 @@ class DensityEvaluation(pl.Callback):
             if path.name.split("_")[0] not in kept:
                 path.unlink()
         rolled = self._rolled
-        header = ["part", "lead_hours", *NAMES]
+        header = ["part", "lead_hours", *(rolled.scores if rolled else NAMES)]
         with csv_file(ROLLOUT) as rows:
             rows.writerow(header)
             rows.writerows([self._part, *row] for row in (rolled.rows() if rolled else ()))
@@ -186,7 +181,6 @@ def _intervals(sums: np.ndarray) -> tuple[list[float | None], list[float | None]
     ensembles, _, names = sums.shape
     if ensembles < 2:
         return [None] * names, [None] * names
-    from scipy.stats import bootstrap
 
     def statistic(*columns: np.ndarray, axis: int) -> np.ndarray:
         """Give the scores [S, ...] of resamples, whose ensembles lie along the axis."""
@@ -194,18 +188,8 @@ def _intervals(sums: np.ndarray) -> tuple[list[float | None], list[float | None]
         scores: np.ndarray = added[:names] / np.maximum(added[names:], 1)
         return scores
 
-    interval = bootstrap(
-        tuple(sums.transpose(1, 2, 0).reshape(2 * names, ensembles)),
-        statistic,
-        paired=True,
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=max(1, _AT_ONCE // (ensembles * 2 * names)),
-        confidence_level=LEVEL,
-        method="percentile",
-        random_state=np.random.default_rng(SEED),
-    ).confidence_interval
-    return _rounded(interval.low), _rounded(interval.high)
+    low, high = interval(tuple(sums.transpose(1, 2, 0).reshape(2 * names, ensembles)), statistic)
+    return _rounded(low), _rounded(high)
 
 
 def _rounded(ends: np.ndarray) -> list[float | None]:
