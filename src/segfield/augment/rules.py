@@ -17,6 +17,8 @@ to a density is exact; whether such seas help is for an experiment to say.
 
 A stream function (sea surface height) has U = -k dh/drow and V = k dh/dcolumn with k = g dt / (f dx dy), the same for
 both: a turn moves h as it is, a mirror image needs the other sign, taken about the mean of the sample's valid cells.
+Temperature is moved like a picture. Where a network has nothing else to read currents from, mind that a mirror image
+shows it warm eddies that spin the wrong way; turns do not: use quarter_turn alone.
 
 These rules hold on an f-plane, where f and dx are the same in all rows. Left and right may change places on the sphere
 too. The other moves put a row at another latitude: over 2 degrees about 38 N, from edge to edge (37 to 39 N) dx shrinks
