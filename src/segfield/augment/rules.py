@@ -35,7 +35,6 @@ from torch import Tensor
 from segfield.augment.pixels import Counts, Mask
 
 SCALAR, EAST, NORTH, STREAM, NONE = RULES = ("scalar", "east", "north", "stream", "none")
-_ORDER = "the channels are those of data.inputs.variables, counted from 0, and the density last"
 
 
 def verify(rules: Sequence[str], *, flips: bool, turns: bool, warp: str, colour: bool) -> None:
@@ -66,8 +65,9 @@ def verify(rules: Sequence[str], *, flips: bool, turns: bool, warp: str, colour:
         )
     if (flips or turns) and NONE in rules:
         raise ValueError(
-            f"augmentation: channel {rules.index(NONE)} of {len(rules)} has no rule for flips and turns ({_ORDER}). If "
-            "it has no direction write data.inputs.rules.<its name>=scalar, else augmentation=none."
+            f"augmentation: channel {rules.index(NONE)}, counted from 0 along data.inputs.variables, has no rule for "
+            "flips and turns; u and v have theirs together and not standardised. A field without a direction has "
+            "data.inputs.rules.<its name>=scalar. Write it, or use augmentation=none."
         )
     if turns and rules.count(EAST) != rules.count(NORTH):
         raise ValueError(
