@@ -36,6 +36,8 @@ _SEGFIELD = (
     "segfield.data.brain_tumour.BrainTumour",
     "segfield.data.carvana.Carvana",
     "segfield.data.folder.Folder",
+    "segfield.data.ocean_density.OceanDensity",
+    "segfield.data.ocean_density.inputs.Inputs",
     "segfield.losses.BCEDice",
     "segfield.losses.CEDice",
     "segfield.metrics.BinaryScores",
