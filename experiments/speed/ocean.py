@@ -2,11 +2,11 @@
 
 python experiments/speed/ocean.py [root=<prepared set>] [windows=120] [batches=20] [threads=1] [model=unet_small]
 
-Without a root a set of 60 ensembles is drawn, 13 maps of 96x96 cells, fields of 1/8 degree daily (densities.py writes
-it, no particles are advected). Reading: a window of OceanDensity, the density now and then and u, v regridded to its
-cells, against the same by plain xarray (open_dataset once; isel for the counts; interp in time and in space), windows in
-the order of training. Values are compared. A step: data, network with loss and gradients, scores; one after the other,
-the median of the batches. Augmentation: ocean with its rules against the same flips on pictures. All in one process.
+Without a root a set of 60 ensembles is drawn: 13 maps of 96x96 cells, daily fields of 1/8 degree; no particles are
+advected. Reading: a window of OceanDensity, two maps and u, v on their cells, against the same by plain xarray, opened
+once (isel for the counts, interp in time and in space); in the order of training, turn by turn, and compared. A step:
+data, augmentation, network with loss and gradients, scores; medians of the batches. Augmentation: flips of fields of
+the sea, with their rules, against the same of pictures. All in one process.
 """
 
 import statistics
