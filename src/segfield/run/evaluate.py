@@ -6,7 +6,8 @@ working size are the bits that training logged. Images are read again at their o
 
 import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
@@ -61,8 +62,11 @@ def evaluate(folder: str | Path, part: str | None = None, placement: Sequence[st
         run = trained.restored(config)
         part = _held(run.data, part)
         try:
+            if run.task.head is not None:
+                return _score_densities(run, part)
             with Evaluation(run, part) as evaluation:
-                _score(run, part, evaluation)
+                scorer = partial(_Scorer, run.data, evaluation)
+                evaluation.logged = _validated(run, part, scorer)
                 return evaluation.conclude()
         except (KeyboardInterrupt, SystemExit) as stop:  # Lightning turns Ctrl-C into exit code 1
             _log.info("interrupted: evaluation/ is as it was")
@@ -88,15 +92,24 @@ def _held(data: Any, part: str | None) -> str:
     return part
 
 
-def _score(run: trained.Trained, part: str, evaluation: "Evaluation") -> None:
+def _validated(run: trained.Trained, part: str, scorer: Callable[[Tick, int], pl.Callback]) -> dict[str, float]:
+    """Validate the part, with scorer(tick, number of samples) as a callback; return what is logged, by name."""
     indices = run.data.indices(part)
-    _log.info("evaluating best.ckpt of epoch %d on %d images of %s", run.checkpoint["epoch"] + 1, len(indices), part)
+    _log.info("evaluating best.ckpt of epoch %d on %d samples of %s", run.checkpoint["epoch"] + 1, len(indices), part)
     loader = load(run.data.item, _batches(run, part), workers=run.data.num_workers, seed=run.data.seed)
     with bar(part) as tick:
-        trainer = trained.trainer(run.config, [_Scorer(run.data, evaluation, tick, len(indices))])
+        trainer = trained.trainer(run.config, [scorer(tick, len(indices))])
         trainer.validate(run.task, dataloaders=loader, verbose=False)
     names = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
-    evaluation.logged = {f"{part}/{name.removeprefix('val/')}": value for name, value in names.items()}
+    return {f"{part}/{name.removeprefix('val/')}": value for name, value in names.items()}
+
+
+def _score_densities(run: trained.Trained, part: str) -> dict[str, Any]:
+    from segfield.run.evaluate_density import DensityEvaluation
+
+    evaluation = DensityEvaluation(run, part)
+    logged = _validated(run, part, evaluation.scorer)
+    return evaluation.conclude(logged)
 
 
 def _batches(run: trained.Trained, part: str) -> list[list[int]]:
@@ -121,7 +134,7 @@ def _batches(run: trained.Trained, part: str) -> list[list[int]]:
 class _Scorer(pl.Callback):
     """Counts the pixels of every validated image, at both sizes."""
 
-    def __init__(self, data: Any, evaluation: "Evaluation", tick: Tick, images: int) -> None:
+    def __init__(self, data: Any, evaluation: Evaluation, tick: Tick, images: int) -> None:
         self._data, self._evaluation, self._tick, self._images = data, evaluation, tick, images
         self._done = 0
         self._logits = torch.empty(0)

@@ -176,6 +176,10 @@ class OceanDensity(PixelwiseData):
         ensemble, step = _place(self.sample(index))
         return f"{shown(self._windows.start[ensemble])}, +{self._windows.leads[step] / HOUR:g} h"
 
+    def lead_hours(self, index: int) -> float:
+        """Return the hours from the release to the end of a window, the time of its target."""
+        return float(self._windows.leads[_place(self.sample(index))[1] + 1] / HOUR)
+
     def field_times(self, index: int) -> set[tuple[str, int]]:
         """Return (variable, nanoseconds since 1970) of the field times that a window's ensemble depends on."""
         ensemble, _ = _place(self.sample(index))
