@@ -48,7 +48,12 @@ def write_set(
         particles=particles,
         attributes={"protocol": "{}"},
     )
-    write(folder, layout, [(counts, (left, np.zeros_like(left)))], [_field(name, days, hole=hole) for name in fields])
+    write(
+        folder,
+        layout,
+        [(counts, (left, np.zeros_like(left)))],
+        [_field(name, days, size, hole=hole) for name in fields],
+    )
     return folder
 
 
@@ -65,9 +70,11 @@ def _cloud(rng: np.random.Generator, centre: np.ndarray, maps: int, land: np.nda
     return counts
 
 
-def _field(name: str, days: float, *, hole: bool) -> Field:
+def _field(name: str, days: float, size: tuple[int, int], *, hole: bool) -> Field:
     step, late = (0.1, 12) if name == "sst" else (0.125, 0)
-    latitude, longitude = np.arange(37.7, 38.8, step), np.arange(2.7, 3.8, step)
+    latitude, longitude = (
+        first - 0.3 + np.arange(cells / 48 / step + 6) * step for first, cells in zip((38, 3), size, strict=True)
+    )
     first = -1 if late else 0
     time = FIRST + (np.arange(first, int(days) + 2) * 24 + late).astype("timedelta64[h]").astype("timedelta64[ns]")
     north, east = np.meshgrid(latitude - 38, longitude - 3, indexing="ij")
@@ -75,7 +82,7 @@ def _field(name: str, days: float, *, hole: bool) -> Field:
     wave = np.sin((time - FIRST) / DAY / 7 * 2 * np.pi)
     values = base + slope * north + 0.5 * slope * east + (0.3 * base * wave)[:, None, None]
     if hole and name == "ssh":
-        values[:, 4, 4] = np.nan  # 38.2 N 3.2 E
+        values[:, 4, 4] = np.nan  # 38.2 N, 3.2 E
     units: dict[str, Any] = {"u": "m s-1", "v": "m s-1", "ssh": "m"}
     return Field(
         name=name,
