@@ -117,7 +117,7 @@ def _check_shapes(head: nn.Module, logits: Tensor, valid: Tensor | None, image: 
     if logits.ndim != 4 or logits.shape[1] != 1:
         raise ValueError(
             f"{name} needs logits [N, 1, H, W], one density; got {list(logits.shape)}. Use data.out_channels=1, or "
-            "head=null for classes."
+            "'head=[]' for classes."
         )
     size = (len(logits), *logits.shape[2:])
     for word, given in (("valid", valid), ("image", image)):

@@ -98,7 +98,7 @@ def region_thresholds(weights: Tensor) -> list[Tensor]:
     ordered = _ascending(weights).flip(-1)
     largest = ordered[..., :1]
     # Whole numbers: what a float has lost at a tie would take a whole level set out of the region, or into it.
-    held = (ordered / largest * _PARTS).nan_to_num(0, 0, 0).long().cumsum(-1)
+    held = (ordered * (_PARTS / torch.where(largest > 0, largest, 1.0))).long().cumsum(-1)
     whole = held[..., -1:]
     found = []
     for share in SHARES:

@@ -176,14 +176,14 @@ def _finished(task: Any, logits: Tensor, batch: dict[str, Any]) -> tuple[Tensor,
         values, batch = task.finish(logits, batch)
     except TypeError as error:
         raise ValueError(
-            f"{kind} cannot be called as (logits, valid, image): {error}. Use head=residual for densities, head=null "
+            f"{kind} cannot be called as (logits, valid, image): {error}. Use head=residual for densities, 'head=[]' "
             "for classes."
         ) from error
     if not isinstance(values, Tensor) or values.shape != logits.shape:
         found = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
         raise ValueError(
             f"{kind} must keep the shape of the logits, {list(logits.shape)}; it gives {found}. Use head=residual for "
-            "densities, head=null for classes."
+            "densities, 'head=[]' for classes."
         )
     return values, batch
 
