@@ -95,10 +95,14 @@ def test_input_batch_is_never_modified() -> None:
     assert all(torch.equal(batch[key], untouched[key]) for key in (*KEYS, "aspect"))
 
 
-def test_turns_of_pictures_that_are_not_square_are_refused() -> None:
-    batch = {"target": torch.zeros(1, 6, 9), "index": torch.tensor([0])}
-    message = r"quarter_turn=0\.1 needs pictures as high as wide; these have 6x9\. Use data\.size=\[6,6\].*turn=0\."
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize(
+    ("more", "mend"),
+    [({}, r"data\.size=\[6,6\]\."), ({"rules": ("scalar",)}, r"prepare a set with a region=\[S,N,W,E\]")],
+)
+def test_turns_of_what_is_not_square_are_refused(more: dict[str, Any], mend: str) -> None:
+    batch = {"image": torch.zeros(1, 1, 6, 9), "index": torch.tensor([0]), **more}
+    message = r"quarter_turn=0\.1 needs as many rows as columns; here are 6x9\. Use augmentation\.quarter_turn=0, or "
+    with pytest.raises(ValueError, match=message + mend):
         Augmentation(quarter_turn=0.1)(batch, SEED, EPOCH)
 
 

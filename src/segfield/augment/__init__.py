@@ -109,7 +109,7 @@ class Augmentation:
         # Both numbers are always drawn: a probability of 0 does not move the other's draw. They are below 1.
         flips: Mask = draws.uniform(FLIPS, 2) < (self.horizontal_flip, self.vertical_flip)
         size = next((tuple(batch[key].shape[-2:]) for key in MOVED if batch.get(key) is not None), None)
-        turns = self._turns(draws, size)
+        turns = self._turns(draws, size, "rules" in batch)
         if batch.get("rules") is not None:
             batch["image"] = obey(batch["image"], batch["rules"], batch.get("aspect"), batch.get("valid"), flips, turns)
         moved = np.zeros(len(flips), dtype=np.bool_)
@@ -128,15 +128,16 @@ class Augmentation:
         turn(batch, np.where(moved, 0, turns))
         deform(batch, moved, sources, displacements)
 
-    def _turns(self, draws: Draws, size: tuple[int, int] | None) -> Counts:
-        """Draw how many quarter turns each sample makes, 0 to 3: [N]."""
+    def _turns(self, draws: Draws, size: tuple[int, int] | None, sea: bool) -> Counts:
+        """Draw how many quarter turns each sample makes, 0 to 3: [N]; of pictures, or of fields of the sea."""
         if not self.quarter_turn:
             return np.zeros(len(draws.indices), dtype=np.int64)
         if size and size[0] != size[1]:
+            square = "prepare a set with a region=[S,N,W,E] as many degrees high as wide" if sea else ""
             raise ValueError(
-                f"augmentation.quarter_turn={self.quarter_turn:g} needs pictures as high as wide; these have "
-                f"{size[0]}x{size[1]}. Use data.size=[{min(size)},{min(size)}] (a set of drift densities: prepare a "
-                "region of as many rows as columns), or augmentation.quarter_turn=0."
+                f"augmentation.quarter_turn={self.quarter_turn:g} needs as many rows as columns; here are "
+                f"{size[0]}x{size[1]}. Use augmentation.quarter_turn=0, or "
+                f"{square or f'data.size=[{min(size)},{min(size)}]'}."
             )
         drawn = draws.uniform(TURNS, 2)
         return np.where(drawn[:, 0] < self.quarter_turn, 1 + (3 * drawn[:, 1]).astype(np.int64), 0)
