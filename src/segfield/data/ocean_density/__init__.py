@@ -75,7 +75,10 @@ class OceanDensity(PixelwiseData):
                 "put it at $SEGFIELD_DATA/ocean_density."
             )
         root = Path(self.root)
-        prepared = Prepared(root, self.smoothing)
+        try:
+            prepared = Prepared(root, self.smoothing)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error}, or name the folder of another one by data.root=<folder>.") from error
         if self.size is not None and tuple(self.size) != prepared.size:
             raise ValueError(
                 f"data.size={list(self.size)} is not the grid of {prepared.path}, {list(prepared.size)}: densities are "
