@@ -1,6 +1,7 @@
 """Fixtures: the command line by fork, from a parent that has imported everything, and the project's own folders."""
 
 import faulthandler
+import importlib.util
 import os
 import runpy
 import signal
@@ -119,6 +120,28 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("../shared/data, real files in their own formats, is not here")
     return folder
+
+
+@pytest.fixture
+def drift_set(tmp_path: Path) -> Path:
+    """A small analytic set of drift densities, of a test's own; other ones: make_drift_set(folder, samples=...)."""
+    return _ocean().write_set(tmp_path / "drift_set")
+
+
+@pytest.fixture(scope="session")
+def make_drift_set() -> Callable[..., Path]:
+    """Write another set, for example make_drift_set(folder, samples=20, maps=13); see tests/ocean.py."""
+    return _ocean().write_set
+
+
+def _ocean() -> Any:
+    """Import tests/ocean.py, which pytest's importlib mode puts on no path."""
+    spec = importlib.util.spec_from_file_location("ocean", PROJECT / "tests/ocean.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture

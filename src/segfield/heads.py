@@ -2,4 +2,127 @@
 
 A head is called (logits, valid, image): with the image that the network saw, because neither a residual nor a mass that
 is kept can be known from logits and valid pixels alone. Activations of probabilities are torch's own, not heads.
+The last channel of the image is the current density times `scale`. Densities are probabilities per cell, float32, also
+under autocast, and 0 outside `valid`.
 """
+
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+
+@final
+class Plain(nn.Module):
+    """Take the logits for the density itself: logits / scale. It may be negative, and of any mass.
+
+    Args:
+        scale: data.density_scale, above 0.
+
+    Raises:
+        ValueError: if the scale is outside its range.
+    """
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = _checked_scale("plain", scale)
+
+    def forward(self, logits: Tensor, valid: Tensor | None, image: Tensor) -> Tensor:
+        """Give densities.
+
+        Args:
+            logits: [N, 1, H, W].
+            valid: [N, 1, H, W] bool; None: all.
+            image: [N, C, H, W], cropped to the logits.
+
+        Returns:
+            [N, 1, H, W].
+
+        Raises:
+            ValueError: if the shapes do not fit one another.
+        """
+        _check_shapes(self, logits, valid, image)
+        return _inside(logits.float(), valid) / self.scale
+
+
+@final
+class Residual(nn.Module):
+    """Take the logits for the change of the density: (image[:, -1:] + logits) / scale.
+
+    A network that gives 0 everywhere is persistence. The density may be negative, and of any mass.
+    Reference: Jenkins et al. 2022 (UncertainDrift), whose target is p(t+1) - p(t).
+
+    Args:
+        scale: data.density_scale, above 0.
+
+    Raises:
+        ValueError: if the scale is outside its range.
+    """
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = _checked_scale("residual", scale)
+
+    def forward(self, logits: Tensor, valid: Tensor | None, image: Tensor) -> Tensor:
+        """Give densities, as Plain does."""
+        _check_shapes(self, logits, valid, image)
+        return _inside(image[:, -1:].float() + logits.float(), valid) / self.scale
+
+
+@final
+class Conserving(nn.Module):
+    """Share the current mass out over the valid cells: softmax of the logits times the sum of image[:, -1:] / scale.
+
+    Neither negative nor of another mass than before, at each step; what leaves the region cannot leave here. A sample
+    without a valid cell has density 0.
+
+    Args:
+        scale: data.density_scale, above 0.
+
+    Raises:
+        ValueError: if the scale is outside its range.
+    """
+
+    def __init__(self, scale: float) -> None:
+        super().__init__()
+        self.scale = _checked_scale("conserving", scale)
+
+    def forward(self, logits: Tensor, valid: Tensor | None, image: Tensor) -> Tensor:
+        """Give densities, as Plain does."""
+        _check_shapes(self, logits, valid, image)
+        mass = _inside(image[:, -1:].float(), valid).flatten(1).sum(1) / self.scale
+        logits = logits.float()
+        if valid is not None:
+            # Where nothing is valid -inf everywhere would be NaN, in the gradient too.
+            nowhere = ~valid.flatten(1).any(1).view(-1, 1, 1, 1)
+            logits = torch.where(valid, logits, torch.where(nowhere, 0.0, float("-inf")))
+        share = torch.softmax(logits.flatten(1), 1).view_as(logits)
+        return _inside(share, valid) * mass.view(-1, 1, 1, 1)
+
+
+def _inside(values: Tensor, valid: Tensor | None) -> Tensor:
+    """Return the values with 0 outside; filled, not multiplied: 0 * NaN is NaN."""
+    return values if valid is None else values.masked_fill(~valid, 0)
+
+
+def _checked_scale(name: str, scale: float) -> float:
+    if not 0 < scale < float("inf"):
+        raise ValueError(f"head={name} needs scale > 0; got {scale}. Use head.scale=${{data.density_scale}}.")
+    return scale
+
+
+def _check_shapes(head: nn.Module, logits: Tensor, valid: Tensor | None, image: Tensor) -> None:
+    """Refuse shapes that broadcasting would accept."""
+    name = type(head).__name__
+    if logits.ndim != 4 or logits.shape[1] != 1:
+        raise ValueError(
+            f"{name} needs logits [N, 1, H, W], one density; got {list(logits.shape)}. Use data.out_channels=1, or "
+            "'head=[]' for classes."
+        )
+    size = (len(logits), *logits.shape[2:])
+    for word, given in (("valid", valid), ("image", image)):
+        if given is not None and (given.ndim != 4 or (len(given), *given.shape[2:]) != size):
+            raise ValueError(
+                f"{name} needs {word} in N, H and W of the logits; got {word} {list(given.shape)} for logits "
+                f"{list(logits.shape)}. Crop it to them: PixelwiseTask.predict_batch does."
+            )

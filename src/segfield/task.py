@@ -1,21 +1,19 @@
 """PixelwiseTask: forward, loss and metrics of one value per pixel, for every task.
 
-What differs between segmentation and regression is injected: loss, metrics, activation. The order of work on the
-device: uint8 -> float in [0, 1] -> augmentation -> standardisation -> network -> centre crop of the truth.
+What differs between segmentation and regression is injected: head, loss, metrics, activation. The order of work on the
+device: uint8 -> float in [0, 1] -> augmentation -> standardisation -> network -> centre crop of the truth -> head.
 """
 
-import hashlib
-import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, final
 
-import numpy as np
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
 from segfield.metrics import MeanLoss, states
+from segfield.seeds import seed_generators, step_seed
 from segfield.spatial import centre_crop
 
 Batch = dict[str, Any]
@@ -27,21 +25,6 @@ class Augmentation(Protocol):
 
     def __call__(self, batch: Batch, seed: int, epoch: int) -> Batch:
         """Return the changed batch."""
-
-
-def step_seed(*key: int) -> int:
-    """Derive a seed from numbers such as (seed, epoch, step, rank)."""
-    return int.from_bytes(hashlib.sha256(repr(key).encode()).digest()[:8], "little") >> 1
-
-
-def seed_generators(seed: int, device: torch.device) -> None:
-    """Seed Python's, NumPy's and torch's global generators, of the CPU and of this device."""
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    # torch.manual_seed takes 100 microseconds: it writes down the call stack for devices that nobody has used so far.
-    torch.default_generator.manual_seed(seed)
-    if device.type != "cpu":
-        torch.get_device_module(device).manual_seed(seed)
 
 
 def is_logged(trainer: pl.Trainer, batch_idx: int) -> bool:
@@ -68,8 +51,12 @@ def log_step(trainer: pl.Trainer, batch_idx: int, scalars: Mapping[str, Tensor |
 class PixelwiseTask(pl.LightningModule):
     """Train and score a network that gives one value, or K logits, per pixel.
 
+    A sample whose `valid` is false everywhere has no part in loss and scores: a loss gives it 0, which no mean counts.
+
     Args:
         model: maps [N, C, H, W] to logits [N, K, H', W'], H' <= H.
+        head: called as head(logits, valid, image) after the crop; what it returns stands in the place of the logits
+            for loss, metrics and activation. None: the logits themselves.
         loss: called as loss(logits, target, weight, valid).
         metrics: updated as metrics(logits, target, valid, group); states that ranks can add up or join.
         optimizer: makes an optimiser of parameters.
@@ -92,6 +79,7 @@ class PixelwiseTask(pl.LightningModule):
         self,
         *,
         model: nn.Module,
+        head: nn.Module | None = None,
         loss: nn.Module,
         metrics: MetricCollection,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
@@ -111,7 +99,7 @@ class PixelwiseTask(pl.LightningModule):
             raise ValueError(f"task.threshold is a probability in (0, 1); got {threshold}. Use task.threshold=0.5.")
         # Convolutions run 1.3 times as fast with channels last on a CPU (docs/measurements.md).
         self.model: nn.Module = model.to(memory_format=torch.channels_last)
-        self.loss, self.activation = loss, activation
+        self.head, self.loss, self.activation = head, loss, activation
         # Not "train": a module has a method of that name, which a ModuleDict refuses.
         self.metrics = nn.ModuleDict({f"{stage}/": metrics.clone(prefix=f"{stage}/") for stage in STAGES})
         self.mean_loss = nn.ModuleDict({f"{stage}/": MeanLoss() for stage in STAGES})
@@ -153,10 +141,15 @@ class PixelwiseTask(pl.LightningModule):
         return {**batch, "image": (batch["image"] - self.mean) / self.std}
 
     def predict_batch(self, batch: Batch) -> tuple[Tensor, Batch]:
-        """Return logits and the prepared batch with target, weight and valid cropped to the logits' centre."""
-        logits = self(batch["image"])
-        size = logits.shape[-2:]
-        cropped: Batch = {n: centre_crop(batch[n], size) for n in ("target", "weight", "valid") if n in batch}
+        """Return what the head makes of the logits of a prepared batch, and the batch cropped to their centre."""
+        return self.finish(self(batch["image"]), batch)
+
+    def finish(self, logits: Tensor, batch: Batch) -> tuple[Tensor, Batch]:
+        """Crop image, target, weight and valid of a prepared batch to the logits' centre, and apply the head."""
+        size = (logits.shape[-2], logits.shape[-1])
+        cropped: Batch = {n: centre_crop(batch[n], size) for n in ("image", "target", "weight", "valid") if n in batch}
+        if self.head is not None:
+            logits = self.head(logits, cropped.get("valid"), cropped["image"])
         return logits, {**batch, **cropped}
 
     def on_train_start(self) -> None:

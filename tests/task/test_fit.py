@@ -10,7 +10,8 @@ from pytorch_lightning.callbacks import Callback, ModelCheckpoint
 from torch import Tensor, nn
 
 from segfield.data.module import PixelwiseData
-from segfield.task import PixelwiseTask, step_seed
+from segfield.seeds import step_seed
+from segfield.task import PixelwiseTask
 
 pytestmark = [
     # A guess about speed; the data here are drawn in no time.

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from segfield.files import write_text
+from segfield.files import whole, write_text
 from segfield.run import placement
-from segfield.run.data import SPLITS
+from segfield.run.data import SPLITS, STATISTICS
 from segfield.run.environment import as_executed
 from segfield.run.execute import attempt
 from segfield.run.freeze import CONFIG, freeze, load
@@ -81,6 +81,9 @@ def _plan(parent: Path, folder: Path, config: dict[str, Any], changed: dict[str,
         check(config, folder)
         if not any(key.startswith("data.") for key in changed):
             write_text(folder / SPLITS, (parent / SPLITS).read_text())  # the same samples in the same parts
+            if (parent / STATISTICS).exists():  # and what was learned of them; a saved experiment has none
+                with whole(folder / STATISTICS) as file:
+                    file.write((parent / STATISTICS).read_bytes())
         record = {"parent": str(parent), "changed": {key: list(values) for key, values in changed.items()}}
         write_text(folder / "parent.yaml", yaml.safe_dump(record, sort_keys=False))
     freeze(config, folder)

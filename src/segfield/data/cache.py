@@ -33,13 +33,14 @@ _FREE |= {"split", "split_file", "split_seed", "balance", "test_fraction", "val_
 _FREE |= {"sample_fraction", "root", "images", "masks"}
 
 
-def key_of(how: Settings, ids: Iterable[str], rows: Sequence[Row]) -> str:
+def key_of(how: Settings, ids: Iterable[str], rows: Sequence[Row], statistics: Mapping[str, np.ndarray]) -> str:
     """Return the name of a cache: a hash of files, settings and the code that reads.
 
     Args:
         how: a data module.
         ids: of the samples in use, in their order.
         rows: of their fingerprint.
+        statistics: of the training part, that reading uses.
     """
     settings = {
         field.name: getattr(how, field.name)
@@ -47,7 +48,9 @@ def key_of(how: Settings, ids: Iterable[str], rows: Sequence[Row]) -> str:
         if field.init and field.name not in _FREE
     }
     kind = f"{type(how).__module__}.{type(how).__qualname__}"
+    learned = {name: hashlib.sha256(value.tobytes()).hexdigest() for name, value in statistics.items()}
     what = [FORMAT, kind, settings, _code(type(how)), PIL.__version__, how.cache == "masks", list(ids), list(rows)]
+    what += [learned] if learned else []
     digest = hashlib.sha256(json.dumps(what, sort_keys=True, default=str).encode()).hexdigest()
     assert how.size is not None, "settings.py refuses it"
     return f"{type(how).__name__.lower()}-{how.size[0]}x{how.size[1]}-{digest[:24]}"

@@ -31,6 +31,7 @@ def fingerprint(
     read: Callable[[int], Mapping[str, np.ndarray]],
     *,
     skip: bool = False,
+    common: Sequence[Path] = (),
 ) -> list[Row]:
     """Hash what samples are read from, each file once.
 
@@ -39,14 +40,16 @@ def fingerprint(
         places: folders that files lie in, each with the name that is put before what lies there.
         read: arrays of a sample by its place in `samples`; asked where no sample has a file or content.
         skip: note a file that cannot be read as such instead of an error.
+        common: files of all samples: one row each, of the id "*".
 
     Raises:
         OSError: if a file cannot be read; the message names it.
     """
-    files = sorted({value for _, attributes in samples for value in attributes.values() if isinstance(value, Path)})
+    values = (value for _, attributes in samples for value in attributes.values())
+    files = sorted({*common, *(value for value in values if isinstance(value, Path))})
     with ThreadPoolExecutor(_THREADS) as threads:
         found = dict(zip(files, threads.map(lambda path: _tried(path, skip=skip), files), strict=True))
-    rows: list[Row] = []
+    rows: list[Row] = [("*", named(path, places), *found[path]) for path in common]
     for id_, attributes in samples:
         for key, value in attributes.items():
             if isinstance(value, Path):

@@ -14,9 +14,9 @@ import numpy as np
 from segfield.data.cache import Cache, key_of, opened
 from segfield.data.cache_build import Arrays, Layout, layout_of
 from segfield.data.fingerprint import Row, fingerprint, named
+from segfield.data.hooks import Hooks
 from segfield.data.loader import tensors
 from segfield.data.sample import Sample
-from segfield.data.settings import Settings
 from segfield.data.stamps import Stamps
 
 _HINT = "A new run with data.on_error=skip leaves such samples out, and counts them."
@@ -34,7 +34,7 @@ class Items:
 
     Args:
         samples: in use.
-        how: the data module's settings.
+        how: the data module's settings, and what it says of all samples.
         read: gives a sample's arrays at a size.
         picture: gives the image of a file at a size; asked with a cache of masks.
         places: folders that files lie in, each with the name that tells its files from others'.
@@ -43,7 +43,7 @@ class Items:
     def __init__(
         self,
         samples: Sequence[Sample],
-        how: Settings,
+        how: Hooks,
         read: Callable[[Sample, Sequence[int] | None], Arrays],
         picture: Callable[[Path, Sequence[int] | None], np.ndarray],
         places: Mapping[Path, str],
@@ -54,13 +54,15 @@ class Items:
         self._stamps: Stamps | None = None
         self._layout: Layout | None = None
         self._cache: Cache | None = None
+        self._common = how.common_files()
         self.skipped: dict[str, str] = {}  # why, by id: of the batches that came to this process
 
     def fingerprint(self) -> list[Row]:
         """Hash the files, at the first call; from then on one that changes is an error where it is read."""
         if self._rows is None:
             samples = [(sample.id, sample.attributes) for sample in self._samples]
-            rows = fingerprint(samples, self._places, self.read, skip=self._how.on_error == "skip")
+            skip = self._how.on_error == "skip"
+            rows = fingerprint(samples, self._places, self.read, skip=skip, common=self._common)
             self.keep_fingerprint(rows)
             return rows
         return self._rows
@@ -68,7 +70,7 @@ class Items:
     def keep_fingerprint(self, rows: Sequence[Row]) -> None:
         """Take rows for what fingerprint() gives."""
         digests = {name: digest for _, name, _, digest in rows}
-        files = {path for sample in self._samples for path in _files(sample)}
+        files = {path for sample in self._samples for path in _files(sample)} | set(self._common)
         self._rows = list(rows)
         self._stamps = Stamps({path: digests.get(named(path, self._places), "") for path in files})
 
@@ -76,7 +78,8 @@ class Items:
         """Open the cache, if there is to be one and it is not open yet; the first process that comes builds it."""
         if self._how.cache != "none" and self._cache is None:
             ids = [sample.id for sample in self._samples]
-            self._cache = opened(self._how, ids, key_of(self._how, ids, self.fingerprint()), self.read)
+            key = key_of(self._how, ids, self.fingerprint(), self._how.statistics())
+            self._cache = opened(self._how, ids, key, self.read)
 
     def note(self, skipped: Mapping[str, str]) -> None:
         """Count the skipped samples of a batch, and tell of each once."""
@@ -94,7 +97,8 @@ class Items:
             if how.on_error != "skip":
                 raise _told(error) from error
             arrays, item["skipped"] = self._blank(), str(error)
-        return {**tensors(sample.id, arrays, how.in_channels, how.size, how.out_channels), **item}
+        found = tensors(sample.id, arrays, how.in_channels, how.size, how.out_channels)
+        return {**found, **how.constants(), **item}
 
     def read(self, index: int) -> Arrays:
         """Read a sample from its files.
@@ -126,7 +130,7 @@ class Items:
 
     def _check(self, index: int) -> None:
         if self._stamps is not None:
-            self._stamps.check(_files(self._samples[index]))
+            self._stamps.check([*_files(self._samples[index]), *self._common])
 
     def _blank(self) -> Arrays:
         """Give zeros like the first sample that can be read, none of them valid."""

@@ -87,7 +87,7 @@ def _leave_group(worker: int) -> None:
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
     """Stack samples to a batch: tensors [N, ...], `id` and `group` as lists; `valid` and `weight` of one are of all.
 
-    Where samples were skipped, `skipped` says why by their ids.
+    A tuple of words (`rules`) is the first sample's. Where samples were skipped, `skipped` says why by their ids.
 
     Raises:
         ValueError: if the samples have different sizes.
@@ -105,5 +105,7 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
         if any(name in item for item in stacked):
             size = first["image"].shape[-2:]
             stacked = [{name: torch.ones((1, *size), dtype=kind), **item} for item in stacked]
-    batch: dict[str, Any] = default_collate(stacked)
+    alike = {name: value for name, value in first.items() if isinstance(value, tuple)}
+    stacked = [{name: value for name, value in item.items() if name not in alike} for item in stacked]
+    batch: dict[str, Any] = {**default_collate(stacked), **alike}
     return {**batch, "skipped": skipped} if skipped else batch

@@ -1,7 +1,7 @@
 """PixelwiseData: what every data module shares. Splits, batches, loaders and the position in an epoch are final here.
 
 A data set is a subclass with three methods: samples() lists what there is, read() gives the arrays of one sample,
-read_picture() an image that has no truth.
+read_picture() an image that has no truth. What it may say besides is in hooks.py.
 Not here: augmentation (augment/, on the device), standardisation (task.py, after augmentation).
 """
 
@@ -18,19 +18,19 @@ import torch
 from torch.utils.data import DataLoader
 
 from segfield.data.fingerprint import Row
+from segfield.data.hooks import Hooks
 from segfield.data.items import Items
 from segfield.data.loader import load
 from segfield.data.parts import parts_of_samples
 from segfield.data.sample import Sample
 from segfield.data.sampler import EpochBatches
-from segfield.data.settings import Settings
 
 # Fields that name folders -> how their files are told apart.
 _PLACES = {"root": "", "images": "images", "masks": "masks"}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class PixelwiseData(Settings, pl.LightningDataModule, ABC):
+class PixelwiseData(Hooks, pl.LightningDataModule, ABC):
     """Abstract data module for one value per pixel. Its fields are the keys of conf/data/*.yaml, see settings.py."""
 
     # Whether the image of read() is read_picture() of the attribute "image", so that a cache of masks is of use.

@@ -1,4 +1,6 @@
-"""Which part each sample is in, and by which of four ways: the run's own table, a file, the data's parts, fractions.
+"""Which part each sample is in, and by which of five ways.
+
+The run's own table, a file, the parts that the data has, a rule of the data's own, fractions of the groups.
 
 Whatever the way, a group (a car, a patient) is never in two parts.
 Not here: how fractions and folds choose groups (splits.py).
@@ -10,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from segfield.data.hooks import Hooks
 from segfield.data.sample import Sample
 from segfield.data.settings import Settings
 from segfield.data.splits import PARTS, frozen_parts, keep_fraction, parts_of_groups
@@ -20,7 +23,7 @@ _HEADERS = (["id", "part"], ["id", "group", "part"])
 
 def parts_of_samples(
     samples: Sequence[Sample],
-    how: Settings,
+    how: Hooks,
     folders: Sequence[Path],
     kept: Sequence[tuple[str, str, str]] | None,
 ) -> dict[str, str]:
@@ -28,7 +31,7 @@ def parts_of_samples(
 
     Args:
         samples: with different ids.
-        how: the keys of data that describe a split.
+        how: the keys of data that describe a split, and the data's own rule.
         folders: of the data, where a relative split_file may lie.
         kept: (id, group, part) of a split that was made before; then nothing else counts.
 
@@ -43,6 +46,9 @@ def parts_of_samples(
         way, parts = "as this run began", frozen_parts({sample.id: sample.group for sample in samples}, kept)
     elif how.split_file is not None:
         way, parts = f"by {how.split_file}", _of_file(samples, how, folders)
+        how.refuse_parts(parts, f"data.split_file={how.split_file}")
+    elif (ruled := how.split_own(samples)) is not None:
+        way, parts = "by the data's own rule", ruled
     elif _takes_own(samples, how):
         way, parts = "by the data's own parts", _own(samples, how)
     else:

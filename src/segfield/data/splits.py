@@ -68,8 +68,7 @@ def held_out_groups(
     Raises:
         ValueError: if fraction is not in [0, 1), or leaves less than a group to train and one to validate.
     """
-    if not 0 <= fraction < 1:
-        raise ValueError(f"data.test_fraction is a share of the groups in [0, 1); got {fraction}. Use 0 for none.")
+    check_held_out(fraction)
     order = shuffled_groups(groups, seed)
     if fraction == 0 or len(order) < 2:
         return set()
@@ -125,21 +124,38 @@ def validation_groups(
             "one patient) never go into both parts: add data of another group, or change what makes a group."
         )
     if folds is None and fold is None:
-        if not 0 < val_fraction < 1:
-            raise ValueError(f"data.val_fraction is a share of the groups in (0, 1); got {val_fraction}. Use 0.2.")
+        check_validation(val_fraction)
         count = min(max(round(val_fraction * len(order)), 1), len(order) - 1)
         return {bin_[0] for bin_ in _bins(order, count, empty)} if empty else set(order[:count])
-    if folds is None or fold is None:
-        given, missing = ("data.fold", "data.folds=5") if folds is None else ("data.folds", "data.fold=0")
-        raise ValueError(f"{given} stands alone: k of K folds needs both. Add {missing}.")
-    if not 2 <= folds <= len(order):
-        raise ValueError(f"data.folds={folds} does not fit {len(order)} groups: use 2 to {len(order)}.")
-    if not 0 <= fold < folds:
-        raise ValueError(f"data.fold={fold} is none of the {folds} folds: use 0 to {folds - 1}.")
+    folds, fold = check_folds(folds, fold, len(order))
     if empty:
         # Bins of K groups, one for each fold; of the last one the first folds alone may get a group.
         order = [group for bin_ in _bins(order, math.ceil(len(order) / folds), empty, size=folds) for group in bin_]
     return set(order[fold::folds])
+
+
+def check_held_out(fraction: float) -> None:
+    """Refuse a test_fraction outside [0, 1)."""
+    if not 0 <= fraction < 1:
+        raise ValueError(f"data.test_fraction is a share of the groups in [0, 1); got {fraction}. Use 0 for none.")
+
+
+def check_validation(fraction: float) -> None:
+    """Refuse a val_fraction outside (0, 1)."""
+    if not 0 < fraction < 1:
+        raise ValueError(f"data.val_fraction is a share of the groups in (0, 1); got {fraction}. Use 0.2.")
+
+
+def check_folds(folds: int | None, fold: int | None, groups: int) -> tuple[int, int]:
+    """Return K and k; refuse one without the other, and numbers that do not fit so many groups."""
+    if folds is None or fold is None:
+        given, missing = ("data.fold", "data.folds=5") if folds is None else ("data.folds", "data.fold=0")
+        raise ValueError(f"{given} stands alone: k of K folds needs both. Add {missing}.")
+    if not 2 <= folds <= groups:
+        raise ValueError(f"data.folds={folds} does not fit {groups} groups: use 2 to {groups}.")
+    if not 0 <= fold < folds:
+        raise ValueError(f"data.fold={fold} is none of the {folds} folds: use 0 to {folds - 1}.")
+    return folds, fold
 
 
 def _bins(order: list[str], count: int, empty: Mapping[str, float], size: int | None = None) -> list[list[str]]:

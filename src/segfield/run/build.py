@@ -8,7 +8,8 @@ from typing import Any
 from segfield.run.ranks import gpus, is_rank, local_ranks, settings, world_size
 from segfield.run.whitelist import allowed
 
-PARTS = ("data", "model", "loss", "metrics", "optimizer", "scheduler", "augmentation")  # what a task is made of
+# What a task is made of.
+PARTS = ("data", "model", "head", "loss", "metrics", "optimizer", "scheduler", "augmentation")
 # What the run passes by itself, by group.
 GIVEN = {
     "task": (*PARTS[1:], "mean", "std", "seed"),
@@ -70,7 +71,7 @@ def assemble(config: dict[str, Any], parts: dict[str, Any]) -> Any:
 
 
 def build(config: dict[str, Any]) -> Run:
-    """Instantiate data, task (with model, loss, metrics, optimiser, scheduler, augmentation) and callbacks.
+    """Instantiate data, task (with model, head, loss, metrics, optimiser, scheduler, augmentation) and callbacks.
 
     The seed is set first, so the initial weights are a function of it.
 

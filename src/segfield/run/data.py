@@ -1,18 +1,25 @@
-"""Which data a run uses: splits.csv and data.csv, written by its first execution and held to by every later one."""
+"""Which data a run uses: splits.csv, data.csv and statistics.npz.
+
+They are written by its first execution, and every later one is held to them.
+"""
 
 import csv
 import hashlib
 import io
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from segfield.data import fingerprint
-from segfield.files import write_text
+from segfield.files import whole, write_text
 
 if TYPE_CHECKING:
     from segfield.data.module import PixelwiseData
 
 SPLITS = Path("splits.csv")
+STATISTICS = Path("statistics.npz")  # of data that learns of its training part, see data/hooks.py
 _HEADER = ("id", "group", "part")
 
 
@@ -48,13 +55,32 @@ def hold_data(data: "PixelwiseData", entries: list[dict[str, Any]]) -> None:
             f"The data is not what this run began with, {len(changes)} files differ: {'; '.join(changes[:5])}. "
             "Give the data of the beginning back, or start a new run."
         )
+    if not _keep_statistics(data) and (learned := data.statistics()):
+        with whole(STATISTICS) as file:
+            np.savez(file, **learned)  # type: ignore[arg-type]  # mypy takes a name for allow_pickle
+
+
+def _keep_statistics(data: "PixelwiseData") -> bool:
+    """Give the data the statistics of the current folder, if it has any."""
+    if not STATISTICS.exists():
+        return False
+    try:
+        with np.load(STATISTICS, allow_pickle=False) as saved:
+            data.keep_statistics({name: saved[name] for name in saved.files})
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{STATISTICS} is not what this run learned of its training part: {error}. Restore it from a copy of the "
+            "run, or remove it, and it is computed again."
+        ) from error
+    return True
 
 
 def share_data(data: "PixelwiseData") -> None:
-    """List the data with the split that another rank has held it to; its files are those that it has hashed."""
+    """List the data with the split that another rank has held it to; files and statistics are as that one has them."""
     data.keep_split(_rows())
     data.setup()
     data.keep_fingerprint(fingerprint.read_table(fingerprint.FINGERPRINT))
+    _keep_statistics(data)
 
 
 def keep_own_split(data: "PixelwiseData", folder: Path) -> None:

@@ -16,9 +16,10 @@ from segfield.run.whitelist import refused
 
 CONFIG = "config.yaml"
 NEEDED = ("model", "loss", "metrics", "optimizer", "data", "task", "trainer")
-OPTIONAL = ("scheduler", "augmentation", "ranks")
+OPTIONAL = ("head", "scheduler", "augmentation", "ranks")
 SEVERAL = ("callbacks", "logger")  # groups of nodes by name
-_EARLIER = {CONFIG, STATUS, "lock.json", "splits.csv", "parent.yaml", ".hydra"}  # may stand before config.yaml does
+# May stand before config.yaml does.
+_EARLIER = {CONFIG, STATUS, "lock.json", "splits.csv", "statistics.npz", "parent.yaml", ".hydra"}
 
 
 def load(folder: str | Path) -> dict[str, Any]:

@@ -26,12 +26,13 @@ _TENSORBOARD = "segfield.callbacks.tensorboard.TensorBoard"
 # The run's own files, and those of the classes that write them: default path by class.
 _RUNS = (
     *(".hydra", "config.yaml", "status.json", "lock.json", "environment.yaml", "splits.csv", "data.csv", "parent.yaml"),
-    *("weights.sha256", "verdict.json", "log.txt", "console.txt", "checkpoints/previous.ckpt"),
+    *("statistics.npz", "weights.sha256", "verdict.json", "log.txt", "console.txt", "checkpoints/previous.ckpt"),
 )
 _FILES = {
     "segfield.callbacks.trace.Trace": "trace.csv",
     "segfield.callbacks.metrics_csv.MetricsCsv": "metrics.csv",
     "segfield.callbacks.prune.Prune": "prune.csv",
+    "segfield.callbacks.rollout.Rollout": "rollout.csv",
     "segfield.callbacks.last_checkpoint.LastCheckpoint": "checkpoints/last.ckpt",
 }
 _OWNERS = {path: target for target, path in _FILES.items()} | {"checkpoints/best.ckpt": _CHECKPOINT}

@@ -170,14 +170,16 @@ def _value(assignment: str, text: str) -> Any:
 def located(config: dict[str, Any]) -> dict[str, Any]:
     """Return the config with every placement that was not typed, or not kept, filled in for this machine.
 
-    A data root is $SEGFIELD_DATA/<data>, else data/<data> of the project.
+    A data root is $SEGFIELD_DATA/<data>, else data/<data> of the project: where that alone is there, or the variable is
+    not set.
     """
     config = placed(config)
     data = config["data"]
     if "root" in data and data["root"] is None:
         name = data["_target_"].split(".")[-2]
-        base = os.environ.get("SEGFIELD_DATA")
-        data["root"] = str((Path(base) if base else PROJECT / "data").absolute() / name)
+        own, base = PROJECT / "data" / name, os.environ.get("SEGFIELD_DATA")
+        given = Path(base).absolute() / name if base else own
+        data["root"] = str(own if own.is_dir() and not given.is_dir() else given)
     return config
 
 

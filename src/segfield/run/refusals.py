@@ -18,6 +18,7 @@ REFUSALS = (HydraException, OmegaConfBaseException, ValueError, OSError)  # of H
 
 _MOST = 3  # suggestions
 _REFUSED = re.compile(r"Could not override '([\w.]+)'")
+_GROUP = re.compile(r"Could not override '(\w+/[\w/]+)'")  # data/inputs: options of some options
 
 
 def culprit_of(error: Exception, text: str, words: Sequence[str]) -> str | None:
@@ -45,9 +46,19 @@ def plain(error: Exception, words: Sequence[str]) -> str:
         group = null[0].partition("=")[0]
         return f"{' '.join(null)}: Hydra takes no null for a group. Leave the group out with '{group}=[]'."
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
+    if (nested := _GROUP.match(str(error))) and (owners := _owners(nested[1])):
+        parent = nested[1].partition("/")[0]
+        return f"{nested[1]} belongs to {parent}={' or '.join(owners)}: add {parent}={owners[0]}, or leave it out."
     lines = [line for one in (error, cause) if one for line in str(one).splitlines()]
     text = " ".join(line.strip() for line in lines if not line.strip().startswith(("full_key:", "object_type=")))
     return text + suggestion(text)
+
+
+def _owners(group: str) -> list[str]:
+    """Return the options whose defaults list names a nested group."""
+    parent = CONF / group.partition("/")[0]
+    lists = {file.stem: (yaml.safe_load(file.read_text()) or {}).get("defaults", []) for file in parent.glob("*.yaml")}
+    return sorted(name for name, entries in lists.items() if any(f"/{group}" in entry for entry in entries))
 
 
 def suggestion(text: str, conf: Path = CONF) -> str:

@@ -29,6 +29,7 @@ _COPIES = 3
 _KINDS = {
     "data": PixelwiseData,
     "model": nn.Module,
+    "head": nn.Module,
     "loss": nn.Module,
     "metrics": MetricCollection,
     "optimizer": torch.optim.Optimizer,
@@ -118,7 +119,7 @@ class Rehearsal:
         with self._errors.trying(key):
             made = make()
             kind = object if group in _PARTIAL else _KINDS.get(group, object)
-            if not isinstance(made, kind):
+            if made is not None and not isinstance(made, kind):  # None: a part that the config leaves out
                 raise ValueError(f"{key}._target_ makes a {type(made).__name__}, expected a {kind.__name__}.")
             self._made[key] = made
 

@@ -19,7 +19,6 @@ from segfield.data.loader import collate
 from segfield.data.module import PixelwiseData
 from segfield.data.sampler import EpochBatches
 from segfield.run.ranks import gpus, has_batch_norm, local_ranks, wanted
-from segfield.spatial import centre_crop
 
 _RANKS_A_CORE = 2  # on a CPU; more is a slip of the finger
 _STEPS = 1000  # of a scheduler, one by one; of more the last alone
@@ -146,7 +145,7 @@ def try_network(model: nn.Module, data: PixelwiseData, image: Tensor, slices: in
 
 
 def try_scores(task: Any, item: dict[str, Any], logits: Tensor, errors: Errors) -> None:
-    """Give loss, metrics and activation one sample and the logits [1, K, H', W']."""
+    """Give head, loss, metrics and activation one sample and the logits [1, K, H', W']."""
     with errors.trying("task.activation"):
         if task.activation(logits).shape != logits.shape:
             raise ValueError("It must keep the shape of the logits. Use task.activation._target_=torch.nn.Sigmoid.")
@@ -156,9 +155,11 @@ def try_scores(task: Any, item: dict[str, Any], logits: Tensor, errors: Errors) 
         batch = task.prepare(collate([item]), augment=True)
     if len(errors) > before:
         return
+    with errors.trying("head"):
+        logits, batch = _finished(task, logits, batch)
+    if len(errors) > before:
+        return
     with errors.trying(f"loss, with data.out_channels={logits.shape[1]}"):
-        size = (logits.shape[2], logits.shape[3])
-        batch |= {name: centre_crop(batch[name], size) for name in ("target", "weight", "valid") if name in batch}
         float(task.loss(logits, batch["target"], batch.get("weight"), batch.get("valid")))
     if len(errors) > before:
         return
@@ -166,6 +167,25 @@ def try_scores(task: Any, item: dict[str, Any], logits: Tensor, errors: Errors) 
         metrics = task.metrics["val/"]
         metrics.update(logits, batch["target"], batch.get("valid"), batch["group"])
         metrics.compute()
+
+
+def _finished(task: Any, logits: Tensor, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+    """Crop the batch to the logits, and apply the head, whose result must have their shape."""
+    kind = type(task.head).__name__
+    try:
+        values, batch = task.finish(logits, batch)
+    except TypeError as error:
+        raise ValueError(
+            f"{kind} cannot be called as (logits, valid, image): {error}. Use head=residual for densities, 'head=[]' "
+            "for classes."
+        ) from error
+    if not isinstance(values, Tensor) or values.shape != logits.shape:
+        found = list(values.shape) if isinstance(values, Tensor) else type(values).__name__
+        raise ValueError(
+            f"{kind} must keep the shape of the logits, {list(logits.shape)}; it gives {found}. Use head=residual for "
+            "densities, 'head=[]' for classes."
+        )
+    return values, batch
 
 
 def try_schedule(
