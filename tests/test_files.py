@@ -165,6 +165,13 @@ def test_cutting_drops_broken_rows_and_second_ones(tmp_path: Path, broken: str) 
     assert path.read_text() == "epoch,step,loss\n0,0,0.5\n0,2,0.3\n0,3,nan\n"
 
 
+def test_cutting_keeps_rows_of_one_step_that_other_columns_tell_apart(tmp_path: Path) -> None:
+    path = tmp_path / "rollout.csv"
+    path.write_text("epoch,step,loss\n0,2,6\n0,2,12\n0,2,12\n1,5,6\n")
+    assert cut_rows(path, NAMES, 5, apart=("step", "loss")) == [2, 2]
+    assert path.read_text() == "epoch,step,loss\n0,2,6\n0,2,12\n"
+
+
 def test_cutting_keeps_rows_with_empty_cells(tmp_path: Path) -> None:
     path = tmp_path / "metrics.csv"
     path.write_text("epoch,step,loss\n0,0,\n")

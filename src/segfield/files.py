@@ -81,7 +81,7 @@ def append_lines(path: str | Path, lines: list[str]) -> None:
         os.fsync(file.fileno())
 
 
-def cut_rows(path: str | Path, names: Sequence[str], limit: int) -> list[int]:
+def cut_rows(path: str | Path, names: Sequence[str], limit: int, apart: Sequence[str] = ("step",)) -> list[int]:
     """Keep a CSV's header and the rows whose `step` is below `limit`, each once; drop broken rows too.
 
     A file that is not there is made. One with another header, which a hand or a disk has damaged, is put aside whole as
@@ -91,9 +91,10 @@ def cut_rows(path: str | Path, names: Sequence[str], limit: int) -> list[int]:
         path: of the file.
         names: of its columns; one is `step`, a whole number.
         limit: first step that is not kept.
+        apart: columns of which no two rows have the same values.
 
     Returns:
-        The steps that are there, in the order of the file.
+        The steps of the rows that are there, in the order of the file.
     """
     path = Path(path)
     header, *rows = path.read_text(errors="replace").splitlines() or [""] if path.exists() else [""]
@@ -103,14 +104,15 @@ def cut_rows(path: str | Path, names: Sequence[str], limit: int) -> list[int]:
             path.replace(aside)
             _log.warning(_DAMAGED, path, header, ",".join(names), aside.name)
         rows = []
-    place, kept = names.index("step"), dict[int, str]()
+    place, keys = names.index("step"), [names.index(name) for name in apart]
+    kept: dict[tuple[float, ...], tuple[int, str]] = {}
     for row in rows:
         cells = row.split(",")
         whole_row = len(cells) == len(names) and cells[place].isdecimal() and all(map(_is_number, cells))
         if whole_row and int(cells[place]) < limit:
-            kept.setdefault(int(cells[place]), row)
-    write_text(path, "".join(f"{row}\n" for row in [",".join(names), *kept.values()]))
-    return list(kept)
+            kept.setdefault(tuple(float(cells[key] or 0) for key in keys), (int(cells[place]), row))
+    write_text(path, "".join(f"{row}\n" for row in [",".join(names), *(row for _, row in kept.values())]))
+    return [step for step, _ in kept.values()]
 
 
 def _is_number(cell: str) -> bool:

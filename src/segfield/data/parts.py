@@ -47,10 +47,10 @@ def parts_of_samples(
     elif how.split_file is not None:
         way, parts = f"by {how.split_file}", _of_file(samples, how, folders)
         how.refuse_parts(parts, f"data.split_file={how.split_file}")
-    elif _takes_own(samples, how):
-        way, parts = "by the data's own parts", _own(samples, how)
     elif (ruled := how.split_own(samples)) is not None:
         way, parts = "by the data's own rule", ruled
+    elif _takes_own(samples, how):
+        way, parts = "by the data's own parts", _own(samples, how)
     else:
         way, parts = "by group", _fractions(samples, how)
     _refuse_cut_groups(samples, parts, _remedy(how, kept is not None))

@@ -5,7 +5,7 @@ the bits of those that training logs. Intervals: groups are drawn with replaceme
 patient resemble one another.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import final
 
 import numpy as np
@@ -126,7 +126,6 @@ def _intervals(
     if groups < 2:
         names = 4 if classes == 1 else 4 + 2 * classes
         return [None] * names, [None] * names
-    from scipy.stats import bootstrap
 
     def statistic(units: np.ndarray, images: np.ndarray, each: np.ndarray, *sums: np.ndarray, axis: int) -> np.ndarray:
         """Give the scores [S, ...] of resamples, whose groups lie along the axis."""
@@ -142,18 +141,31 @@ def _intervals(
     by_class = np.stack([*counts, of_class.numpy() / DICE_UNIT, has.numpy()])  # [5, G, F]
     columns = by_class.transpose(0, 2, 1).reshape(5 * classes, groups)
     data = (units / DICE_UNIT, images.astype(float), each / DICE_UNIT, *columns.astype(float))
-    interval = bootstrap(
+    low, high = interval(data, statistic)
+    return [round(float(one), 6) for one in low], [round(float(one), 6) for one in high]
+
+
+def interval(data: Sequence[np.ndarray], statistic: Callable[..., np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the ends of INTERVAL of some scores, [S] each.
+
+    Args:
+        data: numbers of the groups, [G] each; 2 groups or more.
+        statistic: called as statistic(*resamples, axis=of the groups); gives the scores [S, ...].
+    """
+    from scipy.stats import bootstrap
+
+    found = bootstrap(
         data,
         statistic,
         paired=True,
         vectorized=True,
         n_resamples=RESAMPLES,
-        batch=max(1, _AT_ONCE // (groups * len(data))),
+        batch=max(1, _AT_ONCE // (len(data[0]) * len(data))),
         confidence_level=LEVEL,
         method="percentile",
         random_state=np.random.default_rng(SEED),
     ).confidence_interval
-    return [round(float(one), 6) for one in interval.low], [round(float(one), 6) for one in interval.high]
+    return found.low, found.high
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

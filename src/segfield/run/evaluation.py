@@ -44,7 +44,7 @@ class Evaluation:
         self._sizes: Counter[tuple[int, int]] = Counter()
         self._resolution: tuple[tuple[int, int], tuple[int, int]] | None = None
         self._extremes = Extremes(run.data)
-        self._earlier = _earlier(run.checkpoint["sha256"])
+        self._earlier = earlier(run.checkpoint["sha256"])
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "Evaluation":
@@ -103,7 +103,7 @@ class Evaluation:
         if not self._own.images or not self._working.images:
             raise ValueError(f"No image of {self._part} has a valid pixel: there is nothing to score.")
         kept = [name for name in self._earlier if name != self._part]
-        self._rows.writerows(_rows_of(IMAGES, kept, self._header))
+        self._rows.writerows(rows_of(IMAGES, kept, self._header))
         self._text.detach()
         self._stack.close()
         self._write_groups(kept)
@@ -129,10 +129,6 @@ class Evaluation:
         if region != (height, width):
             working["scored"] = f"the centre {region[0]}x{region[1]}, for which the network has an output"
             own["scored"] = "the pixels whose centre lies in that region"
-        # Where training validated on some of the batches there is nothing to compare with.
-        limit = self._run.config["trainer"].get("limit_val_batches", 1.0)
-        whole_part = self._part == "val" and isinstance(limit, float) and limit == 1.0
-        reported = _reported(self._run.checkpoint["epoch"]) if whole_part else None
         logged = {name: shortest(value) for name, value in self.logged.items()}
         return {
             "images": self._own.images,
@@ -141,26 +137,26 @@ class Evaluation:
             "working_size": {**working, "scores": self._working.scores()},
             "own_size": {**own, "scores": self._own.scores()},
             "logged": logged,
-            "training": None if reported is None else _compared(reported, logged),
+            "training": training_scores(self._run, self._part, logged),
         }
 
     def _write_groups(self, kept: list[str]) -> None:
         header = ["group", "part", "images", "dice", "iou", "dice_of_images", *self._header[8:-1], "dice_working"]
         working = {name: _shown(int(image_dice(counts[:, None])[0])) for name, _, counts, _ in self._working.groups()}
-        with _csv(GROUPS) as rows:
+        with csv_file(GROUPS) as rows:
             rows.writerow(header)
             for name, images, counts, mean in self._own.groups():
                 scores = [_shown(int(score(counts[:, None])[0])) for score in (image_dice, image_iou)]
                 numbers = [images, *scores, f"{mean:.6f}", *counts.T.flatten().tolist()]
                 rows.writerow([name, self._part, *numbers, working.get(name, "")])
-            rows.writerows(_rows_of(GROUPS, kept, header))
+            rows.writerows(rows_of(GROUPS, kept, header))
 
 
 def _shown(units: int) -> str:
     return f"{units / DICE_UNIT:.6f}"
 
 
-def _earlier(sha256: str) -> dict[str, Any]:
+def earlier(sha256: str) -> dict[str, Any]:
     """Return the parts that were evaluated with these weights before."""
     try:
         content = json.loads(SUMMARY.read_text())
@@ -170,7 +166,7 @@ def _earlier(sha256: str) -> dict[str, Any]:
         return {}
 
 
-def _rows_of(path: Path, parts: list[str], header: list[str]) -> Iterator[list[str]]:
+def rows_of(path: Path, parts: list[str], header: list[str]) -> Iterator[list[str]]:
     """Yield the rows of other parts from the file that is replaced."""
     if not parts or not path.exists():
         return
@@ -181,11 +177,23 @@ def _rows_of(path: Path, parts: list[str], header: list[str]) -> Iterator[list[s
 
 
 @contextlib.contextmanager
-def _csv(path: Path) -> Iterator[Any]:
+def csv_file(path: Path) -> Iterator[Any]:
+    """Open the writer of a CSV that takes the place of `path` at the end."""
     with whole(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
         yield csv.writer(text, lineterminator="\n")
         text.detach()
+
+
+def training_scores(run: Trained, part: str, logged: dict[str, float | None]) -> dict[str, Any] | None:
+    """Compare what is logged now with what training reported of the epoch; None where it reported nothing of the part.
+
+    Where training validated on some of the batches there is nothing to compare with.
+    """
+    limit = run.config["trainer"].get("limit_val_batches", 1.0)
+    whole_part = part == "val" and isinstance(limit, float) and limit == 1.0
+    found = _reported(run.checkpoint["epoch"]) if whole_part else None
+    return None if found is None else _compared(found, logged)
 
 
 def _reported(epoch: int) -> dict[str, float | None] | None:

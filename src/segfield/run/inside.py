@@ -32,6 +32,7 @@ _FILES = {
     "segfield.callbacks.trace.Trace": "trace.csv",
     "segfield.callbacks.metrics_csv.MetricsCsv": "metrics.csv",
     "segfield.callbacks.prune.Prune": "prune.csv",
+    "segfield.callbacks.rollout.Rollout": "rollout.csv",
     "segfield.callbacks.last_checkpoint.LastCheckpoint": "checkpoints/last.ckpt",
 }
 _OWNERS = {path: target for target, path in _FILES.items()} | {"checkpoints/best.ckpt": _CHECKPOINT}

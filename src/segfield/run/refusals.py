@@ -46,9 +46,9 @@ def plain(error: Exception, words: Sequence[str]) -> str:
         group = null[0].partition("=")[0]
         return f"{' '.join(null)}: Hydra takes no null for a group. Leave the group out with '{group}=[]'."
     cause = error.__cause__ if isinstance(error.__cause__, OmegaConfBaseException) else None
-    if (group := _GROUP.match(str(error))) and (owners := _owners(group[1])):
-        parent = group[1].partition("/")[0]
-        return f"{group[1]} belongs to {parent}={' or '.join(owners)}: add {parent}={owners[0]}, or leave it out."
+    if (nested := _GROUP.match(str(error))) and (owners := _owners(nested[1])):
+        parent = nested[1].partition("/")[0]
+        return f"{nested[1]} belongs to {parent}={' or '.join(owners)}: add {parent}={owners[0]}, or leave it out."
     lines = [line for one in (error, cause) if one for line in str(one).splitlines()]
     text = " ".join(line.strip() for line in lines if not line.strip().startswith(("full_key:", "object_type=")))
     return text + suggestion(text)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5netcdf
+import numpy as np
 import pytest
 
 from segfield.data import competition
@@ -73,3 +75,22 @@ def kaggle(zips: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
         return asked
 
     return put
+
+
+@pytest.fixture
+def sea(tmp_path: Path) -> Path:
+    """A NetCDF file of 5 days of currents that turn at 38 N 3 E, with land in the west, NaN there."""
+    latitude, longitude = np.linspace(37, 39, 21), np.linspace(2, 4, 21)
+    y, x, day = latitude[:, None], longitude[None, :], np.arange(6.0)[:, None, None]
+    land = np.where(x < 2.55, np.nan, 0.0) + 0 * y
+    values = {"uo": 0.4 * np.cos(day + y) + land, "vo": 0.3 * np.sin(day + x) + land}
+    path = tmp_path / "sea.nc"
+    with h5netcdf.File(path, "w") as file:
+        file.dimensions = {"time": 6, "latitude": 21, "longitude": 21}
+        axes = {"latitude": (latitude, "degrees_north"), "longitude": (longitude, "degrees_east")}
+        axes["time"] = (np.arange(6), "days since 2005-04-01")
+        for name, (axis, units) in axes.items():
+            file.create_variable(name, (name,), data=axis).attrs["units"] = units
+        for name, one in values.items():
+            file.create_variable(name, ("time", "latitude", "longitude"), data=one).attrs["units"] = "m s-1"
+    return path

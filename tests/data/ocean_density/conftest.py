@@ -18,6 +18,12 @@ def sea(make_drift_set: Callable[..., Path], tmp_path_factory: pytest.TempPathFa
     return make_drift_set(tmp_path_factory.mktemp("sea") / "set")
 
 
+@pytest.fixture(scope="session")
+def long_sea(make_drift_set: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twenty-five ensembles of three maps over 74 days: enough for three parts; read only."""
+    return make_drift_set(tmp_path_factory.mktemp("long_sea") / "set", samples=25, days=74, maps=3)
+
+
 @pytest.fixture
 def ocean(sea: Path) -> Ocean:
     """Make a data module, set up: ocean("u", "v"), ocean("sst", "sst", offsets=[0, 1], standardised=["sst"])."""

@@ -6,6 +6,7 @@ import sys
 SUBJECTS = {
     "carvana": "Kaggle's Carvana photographs, downloaded or from zips: carvana <folder>",
     "demo": "draw example data: demo carvana <folder>",
+    "ocean_density": "drift of particles in the sea: ocean_density fields=<NetCDF files> out=<folder>",
 }
 
 
@@ -14,7 +15,7 @@ def main(arguments: list[str]) -> int:
     if arguments and arguments[0] in SUBJECTS:
         code: int = importlib.import_module(f"segfield.commands.prepare.{arguments[0]}").main(arguments[1:])
         return code
-    lines = "\n".join(f"  {subject:10} {text}" for subject, text in SUBJECTS.items())
+    lines = "\n".join(f"  {subject:14} {text}" for subject, text in SUBJECTS.items())
     usage = f"usage: python -m segfield prepare <subject> ...\n{lines}\n"
     if arguments and arguments[0] in ("-h", "--help"):
         sys.stdout.write(usage)

@@ -75,7 +75,10 @@ class OceanDensity(PixelwiseData):
                 "put it at $SEGFIELD_DATA/ocean_density."
             )
         root = Path(self.root)
-        prepared = Prepared(root, self.smoothing)
+        try:
+            prepared = Prepared(root, self.smoothing)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error}, or name the folder of another one by data.root=<folder>.") from error
         if self.size is not None and tuple(self.size) != prepared.size:
             raise ValueError(
                 f"data.size={list(self.size)} is not the grid of {prepared.path}, {list(prepared.size)}: densities are "
@@ -175,6 +178,10 @@ class OceanDensity(PixelwiseData):
         """Return when a window begins: the release and the hours since, "2005-04-12 06:00 UTC, +18 h"."""
         ensemble, step = _place(self.sample(index))
         return f"{shown(self._windows.start[ensemble])}, +{self._windows.leads[step] / HOUR:g} h"
+
+    def lead_hours(self, index: int) -> float:
+        """Return the hours from the release to the end of a window, the time of its target."""
+        return float(self._windows.leads[_place(self.sample(index))[1] + 1] / HOUR)
 
     def field_times(self, index: int) -> set[tuple[str, int]]:
         """Return (variable, nanoseconds since 1970) of the field times that a window's ensemble depends on."""

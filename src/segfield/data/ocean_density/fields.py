@@ -23,6 +23,7 @@ from segfield.data.ocean_density.windows import Windows, nanoseconds, neighbours
 Map = npt.NDArray[np.float32]
 _log = logging.getLogger(__name__)
 _AXES = ("latitude", "longitude")
+_ROUNDING = 1e-6  # [degrees], a tenth of a metre
 KEPT = 64 * 2**20  # [bytes] of regridded maps in each process
 
 
@@ -51,6 +52,10 @@ class Fields:
         self._open = {name: Handle(partial(densities.open_field, root, name)) for name in self.paths}
         self._latitude, self._longitude = latitude, longitude
         self.times = {name: nanoseconds(opened()["time"].values) for name, opened in self._open.items()}
+        self._weights = {
+            name: (_weights(opened()[_AXES[0]].values, latitude), _weights(opened()[_AXES[1]].values, longitude))
+            for name, opened in self._open.items()
+        }
         self._kept: OrderedDict[tuple[str, int], Map] = OrderedDict()
         self._most = max(8, KEPT // (4 * len(latitude) * len(longitude)))
         self._lock = threading.Lock()  # a cache is built by several threads
@@ -116,26 +121,37 @@ class Fields:
         A cell of the source without a value (land, mostly) takes no part: a cell of the grid has a value where more
         than half of the weight is on cells that have one, not only where all four have.
         """
-        field = self._open[name]()
+        down, across = self._weights[name]
+        rows, columns = _used(down), _used(across)
         try:
-            field = field.isel(time=place, **self._around(field)).astype(np.float64).load()
+            field = self._open[name]()[place, rows, columns].values.astype(np.float64)
         except (OSError, RuntimeError) as error:
             raise ValueError(
                 f"{self.paths[name]} cannot be read at its time {place}: {error}. Restore it, or prepare the set again."
             ) from error
-        grid = {"latitude": self._latitude, "longitude": self._longitude}
-        has = field.notnull()
-        if has.all():
-            return np.asarray(field.interp(grid).values, dtype=np.float32)
-        weight = has.astype(np.float64).interp(grid)
-        found = (field.fillna(0.0).interp(grid) / weight.where(weight > 0.5)).values
+        down, across, has = down[:, rows], across[:, columns], np.isfinite(field)
+        found = down @ np.where(has, field, 0.0) @ across.T
+        if not has.all():
+            weight = down @ has @ across.T
+            found = np.divide(found, weight, out=np.full_like(found, np.nan), where=weight > 0.5)
         return np.asarray(found, dtype=np.float32)
 
-    def _around(self, field: Any) -> dict[str, slice]:
-        """Return the rows and columns of the source that lie around the grid."""
-        found = {}
-        for axis, ours in (("latitude", self._latitude), ("longitude", self._longitude)):
-            theirs = field[axis].values
-            first, last = np.searchsorted(theirs, [ours.min(), ours.max()])
-            found[axis] = slice(max(0, int(first) - 1), int(last) + 2)
-        return found
+
+def _weights(source: npt.NDArray[np.float64], grid: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return what each place of a source counts at each of a grid's, by linear interpolation: [grid, source].
+
+    NaN beyond the source's ends.
+    """
+    found = np.zeros((len(grid), len(source)))
+    after = np.searchsorted(source, grid).clip(1, max(1, len(source) - 1))
+    if len(source) > 1:
+        places, later = np.arange(len(grid)), (grid - source[after - 1]) / (source[after] - source[after - 1])
+        found[places, after - 1], found[places, after] = 1 - later, later
+    found[(grid < source[0] - _ROUNDING) | (grid > source[-1] + _ROUNDING)] = np.nan
+    return found
+
+
+def _used(weights: npt.NDArray[np.float64]) -> slice:
+    """Return the places of a source that count anywhere; at least one."""
+    places = np.flatnonzero(np.nan_to_num(weights).any(axis=0))
+    return slice(int(places[0]), int(places[-1]) + 1) if len(places) else slice(0, 1)

@@ -7,20 +7,18 @@ import itertools
 import logging
 from collections.abc import Mapping
 
-import numpy as np
-
 from segfield.data.ocean_density.windows import DAY, Times, Windows, shown
 from segfield.data.settings import Settings
-from segfield.data.splits import check_folds, check_held_out, check_validation
+from segfield.data.splits import PARTS, check_folds, check_held_out, check_validation
 
 _log = logging.getLogger(__name__)
 
 
-def parts_by_time(windows: Windows, ensembles: np.ndarray, how: Settings, gap_days: float) -> dict[int, str]:
+def parts_by_time(windows: Windows, ensembles: Times, how: Settings, gap_days: float) -> dict[int, str]:
     """Give ensembles parts by their time: the earliest train, then come val and test; or contiguous folds.
 
-    Fractions and folds are of the time between the first start and the last. An ensemble whose fields reach across a
-    border, or to within the gap before it, is in no part.
+    Fractions and folds are of the time between the first start and the last. The gap is taken from training where it
+    meets another part, else from validation; an ensemble whose fields reach into it, or across a border, is in no part.
 
     Args:
         windows: of all ensembles.
@@ -35,18 +33,19 @@ def parts_by_time(windows: Windows, ensembles: np.ndarray, how: Settings, gap_da
         ValueError: if the numbers do not describe a split, or leave no ensemble to train or to validate.
     """
     start = windows.start[ensembles]
-    pieces = _pieces(how, start)
-    first, last = (times[ensembles] for times in windows.spans())
-    gap, parts = round(gap_days * DAY), dict[int, str]()
-    for part, begin, end in pieces:
-        inside = np.ones(len(ensembles), dtype=np.bool_)
-        if begin is not None:
-            inside &= first >= begin
-        if end is not None:
-            inside &= (last < end) & (last <= end - gap)
-        parts |= dict.fromkeys(ensembles[inside].tolist(), part)
-    wanted = {part for part, *_ in pieces}
-    if lacking := sorted(wanted - set(parts.values())):
+    first, last = windows.spans(ensembles)
+    names, edges = _stretches(how, start)
+    begins, ends = [int(first.min())], list[int]()
+    for edge, (left, right) in zip(edges, itertools.pairwise(names), strict=True):
+        before = PARTS.index(left) < PARTS.index(right)
+        gap = max(1, round(gap_days * DAY))  # at least a nanosecond: a field's time is on one side of it
+        ends.append(edge - (gap if before else 1))
+        begins.append(ends[-1] + gap)
+    ends.append(int(last.max()))
+    parts: dict[int, str] = {}
+    for part, begin, end in zip(names, begins, ends, strict=True):
+        parts |= {int(one): part for one in ensembles[(first >= begin) & (last <= end)]}
+    if lacking := sorted(set(names) - set(parts.values())):
         days = (start.max() - start.min()) / DAY
         raise ValueError(
             f"No ensemble is left for {' and '.join(lacking)}: {len(ensembles)} start from {shown(start.min())} to "
@@ -54,18 +53,18 @@ def parts_by_time(windows: Windows, ensembles: np.ndarray, how: Settings, gap_da
             f"and data.gap_days={gap_days} keeps parts apart. Use a smaller data.gap_days, other fractions or folds, "
             "or prepare a set of more days."
         )
-    if left := len(ensembles) - len(parts):
+    if lost := len(ensembles) - len(parts):
         _log.info(
             "%d of %d ensembles are left out: their fields lie within data.gap_days=%s of another part's.",
-            left,
+            lost,
             len(ensembles),
             gap_days,
         )
     return parts
 
 
-def _pieces(how: Settings, start: Times) -> list[tuple[str, int | None, int | None]]:
-    """Return (part, begin, end) of each stretch of time; None: no border there."""
+def _stretches(how: Settings, start: Times) -> tuple[list[str], list[int]]:
+    """Return the parts of the stretches of time, in order, and the times of the borders between them."""
     check_held_out(how.test_fraction)
     first, last = int(start.min()), int(start.max())
     held = round(last - how.test_fraction * (last - first))
@@ -80,7 +79,7 @@ def _pieces(how: Settings, start: Times) -> list[tuple[str, int | None, int | No
         names, edges = (names[:-1], edges[:-1]) if fold == folds - 1 else (names, edges)
     if how.test_fraction:
         names, edges = [*names, "test"], [*edges, held]
-    return [(name, *ends) for name, ends in zip(names, itertools.pairwise([None, *edges, None]), strict=True)]
+    return names, edges
 
 
 def refuse_shared(windows: Windows, parts: Mapping[int, str], source: str) -> None:

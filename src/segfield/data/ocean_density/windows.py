@@ -76,10 +76,10 @@ class Windows:
             enough &= (first >= 0) & (last < len(self.times[name]))
         return enough
 
-    def spans(self) -> tuple[Times, Times]:
-        """Return the earliest and the latest field time [S] of each ensemble; all of them are covered."""
+    def spans(self, ensembles: npt.NDArray[np.int64]) -> tuple[Times, Times]:
+        """Return the earliest and the latest field time of ensembles that are covered."""
         uses = self.uses().items()
         return (
-            np.min([self.times[name][first] for name, (first, _) in uses], axis=0),
-            np.max([self.times[name][last] for name, (_, last) in uses], axis=0),
+            np.min([self.times[name][first[ensembles]] for name, (first, _) in uses], axis=0),
+            np.max([self.times[name][last[ensembles]] for name, (_, last) in uses], axis=0),
         )

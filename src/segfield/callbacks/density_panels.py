@@ -1,0 +1,60 @@
+"""TensorBoard pictures of drift densities: the same fixed validation windows, each epoch.
+
+Inputs | density now | truth | prediction | difference, maps with land, axes in km and colour scales.
+"""
+
+from typing import Any, final
+
+import numpy as np
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback
+
+from segfield.callbacks.shown import FixedSamples, outputs_of
+from segfield.densities import CURRENT, EAST, NEXT, NORTH, UNITS
+from segfield.figures.density import Input, density_panel
+from segfield.spatial import centre_crop
+
+
+@final
+class DensityPanels(Callback):
+    """Draw some validation windows after every validation.
+
+    Args:
+        samples: how many, spread evenly over the validation part.
+        height: of a picture, pixels.
+    """
+
+    def __init__(self, samples: int = 4, height: int = 256) -> None:
+        self.height = height
+        self._samples = FixedSamples(samples)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Predict the windows and give the pictures to TensorBoard, against the global step."""
+        self._samples.show(trainer, lambda data, item: self._draw(pl_module, data, item))
+
+    def _draw(self, task: Any, data: Any, item: dict[str, Any]) -> np.ndarray:
+        densities, batch = outputs_of(task, [item])
+        target = batch["target"][0].cpu().numpy()
+        shown = centre_crop(item["image"], (densities.shape[-2], densities.shape[-1])).numpy()
+        return density_panel(
+            inputs_of(data, shown),
+            target[CURRENT],
+            target[NEXT],
+            densities[0, 0].float().cpu().numpy(),
+            valid=batch["valid"][0, 0].cpu().numpy(),
+            east=target[EAST],
+            north=target[NORTH],
+            title=f"{item['id']}, {data.describe(item['index'])} to +{data.lead_hours(item['index']):g} h",
+            height=self.height,
+        )
+
+
+def inputs_of(data: Any, image: np.ndarray) -> list[Input]:
+    """Name the channels of an image [V + 1, H, W] of data=ocean_density; the last one, the density, is left out."""
+    found = []
+    for channel, (name, offset) in enumerate(data.inputs.channels):
+        standardised = name in data.inputs.standardised
+        unit = "standard deviations" if standardised else UNITS.get(name, "").replace("m s-1", "m/s")
+        late = {0: "", 1: " a map later"}.get(offset, f" {offset} maps later")
+        found.append(Input(f"{name}{late}", image[channel], unit, signed=standardised or UNITS.get(name) == "m s-1"))
+    return found
