@@ -7,7 +7,6 @@ nothing of it.
 import logging
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -40,6 +39,13 @@ class Story(NamedTuple):
     valid: np.ndarray
     east: np.ndarray
     north: np.ndarray
+
+
+class _Map(NamedTuple):
+    group: str
+    prediction: np.ndarray
+    target: np.ndarray
+    valid: np.ndarray
 
 
 class RolledOut(NamedTuple):
@@ -97,20 +103,19 @@ def roll_out(task: Any, data: Any, sequences: Sequence[Sequence[int]], scores: M
         SmallerOutputError: if the network gives no density for the border of a window, so that it cannot go on from it.
     """
     collections: dict[float, MetricCollection] = {}
-    stories: list[Story] = []
-    for first in range(0, len(sequences), data.batch_size):
-        chunk = sequences[first : first + data.batch_size]
-        steps = [*_steps(task, data, chunk)]
-        for hours, densities, batch in steps:
+    first: list[_Map] = []
+    for place in range(0, len(sequences), data.batch_size):
+        for hours, densities, batch in _steps(task, data, sequences[place : place + data.batch_size]):
             if hours not in collections:
                 collections[hours] = _alone(scores)
             collections[hours].update(densities, batch["target"], batch["valid"], batch["group"])
-        if not stories:
-            stories.append(_story([(densities[0], batch) for _, densities, batch in steps]))
+            if place == 0:
+                arrays = (densities[0, 0], batch["target"][0], batch["valid"][0, 0])
+                first.append(_Map(batch["group"][0], *(one.cpu().numpy() for one in arrays)))
     leads = sorted(collections)
     found = [{name: float(value) for name, value in collections[one].compute().items()} for one in leads]
     by_name = {plain: [one[name] for one in found] for name, plain in _names(scores).items()}
-    return RolledOut(leads, by_name, len(sequences), stories[0])
+    return RolledOut(leads, by_name, len(sequences), _story(first))
 
 
 def _names(scores: MetricCollection) -> dict[str, str]:
@@ -157,15 +162,14 @@ def _alone(scores: MetricCollection) -> MetricCollection:
     return copy
 
 
-def _story(steps: Sequence[tuple[Tensor, dict[str, Any]]]) -> Story:
-    targets = np.stack([batch["target"][0].cpu().numpy() for _, batch in steps])
+def _story(maps: Sequence[_Map]) -> Story:
     return Story(
-        group=steps[0][1]["group"][0],
-        truths=targets[:, NEXT],
-        predictions=np.stack([densities[0].cpu().numpy() for densities, _ in steps]),
-        valid=steps[0][1]["valid"][0, 0].cpu().numpy(),
-        east=targets[0, EAST],
-        north=targets[0, NORTH],
+        group=maps[0].group,
+        truths=np.stack([one.target[NEXT] for one in maps]),
+        predictions=np.stack([one.prediction for one in maps]),
+        valid=maps[0].valid,
+        east=maps[0].target[EAST],
+        north=maps[0].target[NORTH],
     )
 
 
@@ -234,8 +238,7 @@ class Rollout(Callback):
 
 def rolled_out(trainer: pl.Trainer, task: Any, data: Any, sequences: Sequence[Sequence[int]]) -> RolledOut:
     """Roll out in the trainer's precision, with the scores of the task's validation."""
-    plugin = getattr(trainer, "precision_plugin", None)
-    with torch.no_grad(), plugin.forward_context() if plugin is not None else nullcontext():
+    with torch.no_grad(), trainer.precision_plugin.forward_context():
         return roll_out(task, data, sequences, _scores_of(task))
 
 

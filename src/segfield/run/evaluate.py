@@ -6,10 +6,9 @@ working size are the bits that training logged. Images are read again at their o
 
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Protocol, final
 
 import pytorch_lightning as pl
 import torch
@@ -65,8 +64,7 @@ def evaluate(folder: str | Path, part: str | None = None, placement: Sequence[st
             if run.task.head is not None:
                 return _score_densities(run, part)
             with Evaluation(run, part) as evaluation:
-                scorer = partial(_Scorer, run.data, evaluation)
-                evaluation.logged = _validated(run, part, scorer)
+                evaluation.logged = _validated(run, part, _Pixels(run.data, evaluation))
                 return evaluation.conclude()
         except (KeyboardInterrupt, SystemExit) as stop:  # Lightning turns Ctrl-C into exit code 1
             _log.info("interrupted: evaluation/ is as it was")
@@ -92,13 +90,13 @@ def _held(data: Any, part: str | None) -> str:
     return part
 
 
-def _validated(run: trained.Trained, part: str, scorer: Callable[[Tick, int], pl.Callback]) -> dict[str, float]:
-    """Validate the part, with scorer(tick, number of samples) as a callback; return what is logged, by name."""
+def _validated(run: trained.Trained, part: str, scorer: "_Scorer") -> dict[str, float]:
+    """Validate the part, score each batch, and return what is logged, by name."""
     indices = run.data.indices(part)
     _log.info("evaluating best.ckpt of epoch %d on %d samples of %s", run.checkpoint["epoch"] + 1, len(indices), part)
     loader = load(run.data.item, _batches(run, part), workers=run.data.num_workers, seed=run.data.seed)
     with bar(part) as tick:
-        trainer = trained.trainer(run.config, [scorer(tick, len(indices))])
+        trainer = trained.trainer(run.config, [_Watch(scorer, tick, len(indices))])
         trainer.validate(run.task, dataloaders=loader, verbose=False)
     names = {name: value.item() for name, value in trainer.callback_metrics.items() if name.startswith("val/")}
     return {f"{part}/{name.removeprefix('val/')}": value for name, value in names.items()}
@@ -108,8 +106,7 @@ def _score_densities(run: trained.Trained, part: str) -> dict[str, Any]:
     from segfield.run.evaluate_density import DensityEvaluation
 
     evaluation = DensityEvaluation(run, part)
-    logged = _validated(run, part, evaluation.scorer)
-    return evaluation.conclude(logged)
+    return evaluation.conclude(_validated(run, part, evaluation))
 
 
 def _batches(run: trained.Trained, part: str) -> list[list[int]]:
@@ -130,18 +127,28 @@ def _batches(run: trained.Trained, part: str) -> list[list[int]]:
     return [batch for of_rank in batches for batch in of_rank]
 
 
-@final
-class _Scorer(pl.Callback):
-    """Counts the pixels of every validated image, at both sizes."""
+class _Scorer(Protocol):
+    """Scores the batches of a validation."""
 
-    def __init__(self, data: Any, evaluation: Evaluation, tick: Tick, images: int) -> None:
-        self._data, self._evaluation, self._tick, self._images = data, evaluation, tick, images
+    def add(self, task: Any, logits: Tensor, batch: dict[str, Any]) -> None:
+        """Score a prepared batch and what the network gives for it."""
+
+    def end(self, trainer: pl.Trainer, task: Any) -> None:
+        """Do what is left, before the network leaves its device."""
+
+
+@final
+class _Watch(pl.Callback):
+    """Gives the logits of every batch to a scorer: they come out of nowhere else."""
+
+    def __init__(self, scorer: _Scorer, tick: Tick, samples: int) -> None:
+        self._scorer, self._tick, self._samples = scorer, tick, samples
         self._done = 0
         self._logits = torch.empty(0)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep what the network gives for a batch: its logits come out of nowhere else."""
-        pl_module.register_forward_hook(self._keep)
+        """Keep what the network gives for a batch."""
+        self._hook = pl_module.register_forward_hook(self._keep)
 
     def _keep(self, module: Any, arguments: Any, logits: Tensor) -> None:
         self._logits = logits
@@ -155,16 +162,37 @@ class _Scorer(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
+        """Score the batch."""
+        self._scorer.add(pl_module, self._logits.detach(), batch)
+        self._done += len(batch["id"])
+        self._tick(self._done, self._samples)
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let the scorer end."""
+        self._hook.remove()
+        self._scorer.end(trainer, pl_module)
+
+
+@final
+class _Pixels:
+    """Counts the pixels of every validated image, at both sizes."""
+
+    def __init__(self, data: Any, evaluation: Evaluation) -> None:
+        self._data, self._evaluation = data, evaluation
+
+    def end(self, trainer: pl.Trainer, task: Any) -> None:
+        """Do nothing: all is counted."""
+
+    def add(self, task: Any, logits: Tensor, batch: dict[str, Any]) -> None:
         """Count the images of the batch one after the other: those at their own size are large."""
-        task: Any = pl_module
-        logits = self._logits.detach().float()
+        logits = logits.float()
         size = (logits.shape[-2], logits.shape[-1])
         target = centre_crop(batch["target"], size)
         valid = centre_crop(batch["valid"], size)[:, 0] if "valid" in batch else None
         classes = max(2, self._data.out_channels)
         predicted = (logits[:, 0] > cutoff(task.threshold)).long() if logits.shape[1] == 1 else predicted_class(logits)
         counts = count_classes(predicted, target, valid, classes)
-        working = tuple(batch["image"].shape[-2:])
+        working = (batch["image"].shape[-2], batch["image"].shape[-1])
         skipped = batch.get("skipped", {})
         for place, (name, index) in enumerate(zip(batch["id"], batch["index"].tolist(), strict=True)):
             if name in skipped:
@@ -175,8 +203,6 @@ class _Scorer(pl.Callback):
                 pixels = int(target[place].numel() if inside is None else inside.sum())
                 scored = self._own(index, probabilities, working, task.threshold)
                 self._evaluation.add(scored, counts[:, place].cpu() if pixels else None, working, size)
-            self._done += 1
-            self._tick(self._done, self._images)
 
     def _own(self, index: int, probabilities: Tensor, working: tuple[int, int], threshold: float) -> Scored:
         """Count one image at its own size."""

@@ -9,7 +9,6 @@ from typing import Any, final
 
 import numpy as np
 import pytorch_lightning as pl
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -18,7 +17,6 @@ from segfield.files import whole, write_text
 from segfield.metrics.density import SOURCES
 from segfield.metrics.samples import SCORES, score_samples
 from segfield.metrics.tally import INTERVAL, interval, shortest
-from segfield.run.bar import Tick
 from segfield.run.evaluation import GROUPS, SUMMARY, csv_file, earlier, rows_of, training_scores
 from segfield.run.extremes import FOLDER
 from segfield.run.trained import Trained
@@ -39,8 +37,8 @@ RULES = {
 
 
 @final
-class DensityEvaluation(pl.Callback):
-    """Scores every batch of a validation by ensemble, and rolls out at its end.
+class DensityEvaluation:
+    """Scores every batch of a validation by ensemble, rolls out at its end, and writes evaluation/.
 
     Args:
         run: whose folder is the current one.
@@ -49,38 +47,15 @@ class DensityEvaluation(pl.Callback):
 
     def __init__(self, run: Trained, part: str) -> None:
         self._run, self._part = run, part
-        self._done, self._windows = 0, 0
         self._skipped: dict[str, str] = {}
         self._sums: dict[str, np.ndarray] = {}  # [2, 18] of each ensemble: sums of scores, and how many of them count
         self._numbers: dict[str, int] = {}
-        self._logits = torch.empty(0)
         self._rolled: RolledOut | None = None
         self._no_rollout = ""
 
-    def scorer(self, tick: Tick, windows: int) -> pl.Callback:
-        """Tell `tick` of each of so many windows from now on."""
-        self._tick, self._windows = tick, windows
-        return self
-
-    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Keep what the network gives for a batch: its logits come out of nowhere else."""
-        self._hook = pl_module.register_forward_hook(self._keep)
-
-    def _keep(self, module: Any, arguments: Any, logits: Tensor) -> None:
-        self._logits = logits
-
-    def on_validation_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Add the scores of each window to its ensemble's."""
-        task: Any = pl_module
-        densities, cropped = task.finish(self._logits.detach(), batch)
+    def add(self, task: Any, logits: Tensor, batch: dict[str, Any]) -> None:
+        """Add the scores of each window of a batch to its ensemble's."""
+        densities, cropped = task.finish(logits, batch)
         floor = next(iter(task.metrics["val/"].values())).floor
         scored = score_samples(densities, cropped["target"], cropped.get("valid"), floor)
         values, counts = (one.flatten(0, 1).double().cpu().numpy() for one in scored)
@@ -91,15 +66,12 @@ class DensityEvaluation(pl.Callback):
                 sums = self._sums.setdefault(group, np.zeros((2, len(NAMES))))
                 sums += np.stack([np.where(counts[:, place] > 0, values[:, place], 0), counts[:, place]])
                 self._numbers[group] = self._numbers.get(group, 0) + 1
-        self._done += len(batch["id"])
-        self._tick(self._done, self._windows)
 
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def end(self, trainer: pl.Trainer, task: Any) -> None:
         """Roll all ensembles of the part out."""
-        self._hook.remove()
         data = self._run.data
         try:
-            self._rolled = rolled_out(trainer, pl_module, data, data.sequences(self._part))
+            self._rolled = rolled_out(trainer, task, data, data.sequences(self._part))
         except SmallerOutputError as error:
             self._no_rollout = str(error)
 

@@ -72,7 +72,8 @@ def predict(
     Raises:
         FileNotFoundError: if there is no run, no best.ckpt or no image.
         LockedError: if another process predicts into the folder.
-        ValueError: if the run has not ended, the folder holds predictions of other weights, or the call is wrong.
+        ValueError: if the run has not ended or predicts densities, the folder holds predictions of other weights, or
+            the call is wrong.
         OSError: if a result cannot be written.
     """
     folder, words = folder.absolute(), [word.absolute() for word in words]
@@ -82,6 +83,11 @@ def predict(
         raise ValueError(f"out={out} is the run or the images themselves. Name another folder: out={out}/predictions.")
     if (out / CONFIG).exists():
         raise ValueError(f"out={out} is the folder of another run. Name another folder: out={out}/predictions.")
+    if config.get("head") is not None:
+        raise ValueError(
+            f"{folder} predicts densities from fields of the sea, not masks of pictures. Its predictions, drawn and "
+            f"scored: python -m segfield evaluate {folder}"
+        )
     with contextlib.chdir(folder):
         run = trained.restored(config)
         if wanted.submission and run.data.out_channels > 1:
