@@ -139,7 +139,8 @@ def test_data_locations_of_conf_are_null() -> None:
 def test_interpolations_are_numbers_words_or_lists_of_them_never_nodes() -> None:
     for file in FILES:
         for key, value in leaves(yaml.safe_load(file.read_text()) or {}):
-            if isinstance(value, str) and "${" in value and "hydra" not in value:
+            chosen = key.startswith("defaults.")  # there ${data} is the name of the option
+            if isinstance(value, str) and "${" in value and "hydra" not in value and not chosen:
                 config = composed(f"model={MODELS[0]}")
                 name = value.strip("${}")
                 found = OmegaConf.select(OmegaConf.create(config), name)

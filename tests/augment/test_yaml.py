@@ -25,8 +25,8 @@ def composed(*overrides: str) -> dict[str, Any]:
     return dict(resolved)
 
 
-def test_the_five_of_the_issue_are_here() -> None:
-    assert NAMES == ["carvana", "light", "medical", "none", "unet_paper"]
+def test_those_of_the_issues_are_here() -> None:
+    assert NAMES == ["carvana", "light", "medical", "none", "ocean", "unet_paper"]
 
 
 @pytest.mark.parametrize("name", NAMES)

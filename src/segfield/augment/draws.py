@@ -20,6 +20,7 @@ BRIGHTNESS = 4
 CONTRAST = 5
 GAMMA = 6
 HUE_SATURATION_VALUE = 7
+TURNS = 8
 
 
 @dataclass(frozen=True)

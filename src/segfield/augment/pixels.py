@@ -1,4 +1,4 @@
-"""Pixels of a batch are moved: image, target, valid and weight of a sample together, by flips and one warp.
+"""Pixels of a batch are moved: image, target, valid and weight of a sample together, by flips, turns and one warp.
 
 NaN of an image spreads to the pixels beside it in a warp, as in any network: a data module fills them before.
 """
@@ -14,6 +14,7 @@ from segfield.augment.draws import Floats
 from segfield.spatial import warp, warp_grid
 
 Mask = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.int64]
 MOVED = ("image", "target", "valid", "weight")
 
 
@@ -22,6 +23,17 @@ def flip(batch: dict[str, Any], horizontal: Mask, vertical: Mask) -> None:
     for key in MOVED:
         if batch.get(key) is not None:
             batch[key] = _flip(_flip(batch[key], horizontal, dim=-1), vertical, dim=-2)
+
+
+def turn(batch: dict[str, Any], turns: Counts) -> None:
+    """Give samples [N] so many quarter turns, as torch.rot90; the entries of a batch are replaced."""
+    for number in (1, 2, 3):
+        chosen = turns == number
+        for key in MOVED:
+            if batch.get(key) is not None and chosen.any():
+                on_device = torch.tensor(chosen).to(batch[key].device, non_blocking=True)
+                shape = (-1, *[1] * (batch[key].ndim - 1))
+                batch[key] = torch.where(on_device.view(shape), batch[key].rot90(number, (-2, -1)), batch[key])
 
 
 def _flip(values: Tensor, chosen: Mask, dim: int) -> Tensor:

@@ -20,7 +20,7 @@ from segfield.drift.advect import Advection
 from segfield.drift.counts import Land, Region, Sparse, cells_of, count
 from segfield.drift.origin import Header, claim
 from segfield.drift.protocol import Protocol
-from segfield.drift.release import Times, check_points, draw
+from segfield.drift.release import Times, draw
 from segfield.files import clear_temporaries, whole
 
 _SPARSE = ("ends", "rows", "columns", "counts", "left", "beached")
@@ -53,10 +53,9 @@ def fill(folder: Path, plan: Plan, tick: Callable[[int, int], None]) -> None:
 
     Raises:
         OSError: if the disk is full or the folder cannot be written.
-        ValueError: if a point of release is on land, or the box has no sea.
+        ValueError: if the box has next to no sea.
     """
     protocol, land = plan.protocol, Land(plan.u, plan.v, plan.protocol.resolution)
-    check_points(protocol, land)
     for place in (folder, folder / BLOCKS, folder / FIELDS):
         clear_temporaries(place)
     claim(folder, plan.header)

@@ -12,7 +12,7 @@ from segfield.drift.protocol import Protocol
 from segfield.files import write_text
 
 HEADER = "protocol.json"
-_LOCK = "lock.json"  # of the command that works here
+_OURS = (HEADER, "lock.json")  # the lock is of the command that works here
 
 Header = dict[str, Any]  # by section: protocol, reading, sources, versions
 
@@ -41,16 +41,16 @@ def state(folder: Path, asked: Header) -> str:
             sections = {name: json.loads(found.attrs[name]) for name in asked if name in found.attrs}
         _compare(folder, sections, asked, "holds a finished set")
         return "finished"
-    if (folder / BLOCKS / HEADER).is_file():
+    if any((folder / BLOCKS).glob("[0-9]*.npz")):
         try:
             sections = json.loads((folder / BLOCKS / HEADER).read_text())
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             raise ValueError(f"{folder / BLOCKS / HEADER} cannot be read: {error}. Delete {folder}.") from error
         _compare(folder, sections, asked, "holds a set in the making")
         return "begun"
     strange = [path.name for path in folder.iterdir() if path.name != BLOCKS] if folder.is_dir() else []
     if (folder / BLOCKS).is_dir():
-        strange += [path.name for path in (folder / BLOCKS).iterdir() if path.name[0] != "." and path.name != _LOCK]
+        strange += [path.name for path in (folder / BLOCKS).iterdir() if path.name[0] != "." and path.name not in _OURS]
     if strange or (folder.exists() and not folder.is_dir()):
         raise ValueError(
             f"{folder} is not empty and holds no set of drift densities: {', '.join(sorted(strange)[:3]) or 'a file'}. "
@@ -60,10 +60,8 @@ def state(folder: Path, asked: Header) -> str:
 
 
 def claim(folder: Path, asked: Header) -> None:
-    """Write the header where there is none yet."""
-    path = folder / BLOCKS / HEADER
-    if not path.is_file():
-        write_text(path, json.dumps(asked, indent=2) + "\n")
+    """Write the header; where there are blocks, state() has found it to be the same."""
+    write_text(folder / BLOCKS / HEADER, json.dumps(asked, indent=2) + "\n")
 
 
 def _compare(folder: Path, found: Header, asked: Header, what: str) -> None:

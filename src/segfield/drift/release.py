@@ -1,7 +1,7 @@
 """When and where particles are released: drawn for each ensemble from (seed, its number), whatever its block."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -84,13 +84,17 @@ def draw(protocol: Protocol, number: int, starts: Times, land: Land) -> Release:
     return Release(start=start, centre=centre, positions=positions, redrawn=redrawn)
 
 
-def check_points(protocol: Protocol, land: Land) -> None:
-    """Raise ValueError where a point that the user gave lies on land; the message names the nearest sea."""
+def check(protocol: Protocol, land: Land) -> None:
+    """Raise ValueError where a point that the user gave lies on land, or where the box has no sea.
+
+    The message names the nearest sea to the point.
+    """
     for latitude, longitude in protocol.points or ():
         if land.at(latitude, longitude):
             sea = land.nearest_sea(latitude, longitude)
             near = f"The nearest sea is at [{sea[0]:.6g},{sea[1]:.6g}]." if sea else "All of the fields is land."
             raise ValueError(f"points=[[{latitude:g},{longitude:g}]] lies on land. {near}")
+    draw(replace(protocol, particles=1), 0, np.zeros(1, "datetime64[ns]"), land)
 
 
 def _disc(rng: np.random.Generator, centre: tuple[float, float], radius: float, size: int) -> npt.NDArray[np.float64]:

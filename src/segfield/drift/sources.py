@@ -89,11 +89,23 @@ def read_fields(
         with opened(path) as dataset:
             _take(dataset, path, wish, readings)
         hashes.append((path.name, digest(path)))
-    for name in dict.fromkeys((*wish.names, *wanted)):
+    _check_found([*wish.names, *wanted], readings, wish)
+    fields = _finished(readings, wish)
+    if mask:
+        hashes.append((mask[0].name, digest(mask[0])))
+    return Sources(_with_land(fields, land, mask, wish), hashes, list(wish.notes))
+
+
+def _check_found(needed: Sequence[str], readings: Mapping[str, Reading], wish: _Wish) -> None:
+    for name in needed:
         if name not in readings:
             raise ValueError(sources_names.missing(name, list(wish.seen), wish.names.get(name)))
     if not readings:
         raise ValueError(sources_names.nothing(list(wish.seen)))
+
+
+def _finished(readings: dict[str, Reading], wish: _Wish) -> dict[str, Field]:
+    """Join the pieces of each field, and u and v on one grid; what was read is let go."""
     fields = dict[str, Field]()
     for name in sorted(readings):
         fields[name], said = joined(name, readings.pop(name))
@@ -102,11 +114,8 @@ def read_fields(
         fields["u"], fields["v"], said = together(fields["u"], fields["v"])
         wish.note(*said)
     for name, one in fields.items():
-        check_covered(f"{name} ({one.source})", one.latitude, one.longitude, area)
-    if mask:
-        hashes.append((mask[0].name, digest(mask[0])))
-    fields = _with_land(fields, land, mask, wish)
-    return Sources(fields, hashes, list(wish.notes))
+        check_covered(f"{name} ({one.source})", one.latitude, one.longitude, wish.area)
+    return fields
 
 
 def _check_call(files: Sequence[Path], wish: _Wish) -> None:
@@ -164,6 +173,11 @@ def _read(dataset: "xr.Dataset", path: Path, name: str, rank: Rank, wish: _Wish,
     """Read one field's part of one file."""
     variable = rank[-1]
     its = dataset.variables[variable]
+    if its.dtype.kind not in "iuf":
+        raise ValueError(
+            f"{path.name}: {variable}, taken for {name}, is of type {its.dtype}; expected numbers. Take another one: "
+            f"'names={{{name}: <variable>}}'"
+        )
     axes = axes_of(dataset, variable, path.name)
     where, turned = cut(axes, wish.area, f"{path.name}: {variable}")
     others = [str(dim) for dim in its.dims if dim not in (axes.rows, axes.columns)]

@@ -65,15 +65,19 @@ def axes_of(dataset: "xr.Dataset", name: str, file: str) -> Axes:
         axes = Axes(str(here.dims[0]), str(there.dims[0]), numbers(here), numbers(there))
     else:
         axes = _reduced(here, there, name, file)
-    for word, values in (("latitude", axes.latitude), ("longitude", np.unwrap(axes.longitude, period=360))):
-        steps = np.diff(values)
-        in_order = len(steps) > 0 and ((steps > 0).all() or (steps < 0).all())
+    for word, values in (("latitude", axes.latitude), ("longitude", axes.longitude)):
+        in_order = _monotonic(values) or (word == "longitude" and _monotonic(np.unwrap(values, period=360)))
         if not in_order or np.abs(values).max() > (90.01 if word == "latitude" else 720):
             raise ValueError(
                 f"{file}: the {word}s of {name} are no degrees in order: expected two or more that ascend or descend, "
                 f"found {values[0]:g} .. {values[-1]:g} ({len(values)}). " + _REGRID.format(file=file)
             )
     return axes
+
+
+def _monotonic(values: Degrees) -> bool:
+    steps = np.diff(values)
+    return len(steps) > 0 and bool((steps > 0).all() or (steps < 0).all())
 
 
 def _coordinate(dataset: "xr.Dataset", name: str, kind: tuple[str, str, str, str]) -> str | None:
@@ -140,7 +144,9 @@ def cut(axes: Axes, area: Area, what: str) -> tuple[Cut, list[str]]:
     columns = columns[np.diff(shifted[columns], prepend=-np.inf) > 1e-3 * step]  # 0 and 360 may both be there
     rows, columns = _within(axes.latitude, rows, south, north), _within(shifted, columns, west, east)
     everywhere = np.sort(shifted)
-    if min(len(rows), len(columns)) < 2 or (np.diff(shifted[columns]) > 10 * step).any():
+    hole = np.diff(shifted[columns]).max(initial=0.0)
+    if min(len(rows), len(columns)) < 2 or hole > 10 * step:
+        what += f", with a hole of {hole:g} degrees," * bool(hole > 10 * step)
         raise ValueError(_outside(what, axes.latitude, everywhere, area))
     check_covered(what, np.sort(axes.latitude), everywhere, area)
     if np.abs(shifted - axes.longitude)[columns].max() > 1e-6:

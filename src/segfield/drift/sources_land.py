@@ -10,6 +10,7 @@ import numpy.typing as npt
 from segfield.densities import Field
 from segfield.drift.sources_grid import Area, axes_of, cut, surface
 from segfield.drift.sources_open import numbers, opened
+from segfield.drift.sources_times import is_time
 
 ZEROS = "zeros"
 _MANY = 0.005  # share of cells without any motion from which on land is suspected
@@ -19,6 +20,7 @@ def parsed(land: str) -> tuple[Path, str]:
     """Split <file>:<variable>.
 
     Raises:
+        FileNotFoundError: if the file is not there.
         ValueError: if it is not of that form.
     """
     file, colon, variable = land.rpartition(":")
@@ -27,7 +29,10 @@ def parsed(land: str) -> tuple[Path, str]:
             f"land={land!r}: expected <file>:<variable>, for example 'land=mesh_mask.nc:tmask', 1 at sea and 0 on "
             f"land, or land={ZEROS} where u and v are exactly 0 on land."
         )
-    return Path(file).expanduser(), variable
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there; it was given as land=<file>:<variable>.")
+    return path, variable
 
 
 def masked(fields: Mapping[str, Field], path: Path, variable: str, area: Area) -> tuple[dict[str, Field], str]:
@@ -41,13 +46,14 @@ def masked(fields: Mapping[str, Field], path: Path, variable: str, area: Area) -
     """
     with opened(path) as dataset:
         if variable not in dataset.variables:
-            names = ", ".join(map(str, dataset.data_vars))
+            names = ", ".join(str(name) for name, its in dataset.variables.items() if its.ndim >= 2)
             raise ValueError(f"{path} has no variable {variable!r}, it has {names}: 'land={path}:<variable>'")
         its = dataset.variables[variable]
         axes = axes_of(dataset, variable, path.name)
         where, _ = cut(axes, area, f"{path.name}: {variable}")
         others = [str(dim) for dim in its.dims if dim not in (axes.rows, axes.columns)]
-        levels, _ = surface(dataset, [dim for dim in others if dataset.sizes[dim] > 1], variable, path.name)
+        depths = [dim for dim in others if dataset.sizes[dim] > 1 and not is_time(dim, {})]
+        levels, _ = surface(dataset, depths, variable, path.name)
         part = its.isel({dim: levels.get(dim, 0) for dim in others})
         values = numbers(part.transpose(axes.rows, axes.columns))[np.ix_(where.rows, where.columns)]
         is_land = its.attrs.get("standard_name") == "land_binary_mask"

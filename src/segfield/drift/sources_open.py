@@ -34,7 +34,9 @@ def opened(path: Path) -> Iterator["xr.Dataset"]:
 
     engine = _engine(path)
     try:
-        dataset = xr.open_dataset(path, engine=engine, decode_cf=False, cache=False)
+        # Dimensions without a name are named by h5netcdf, which warns where it is not told how.
+        named: dict[str, Any] = {"phony_dims": "access"} if engine == "h5netcdf" else {}
+        dataset = xr.open_dataset(path, engine=engine, decode_cf=False, cache=False, **named)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{path} cannot be read: {error}. It may be cut short: fetch it again.") from error
     with dataset, _naming(path):
@@ -98,13 +100,10 @@ def numbers(variable: "xr.Variable") -> npt.NDArray[np.float64]:
         attributes["_FillValue"] = variable.dtype.type(np.iinfo(variable.dtype).min + 1)
     raw = xr.Dataset({"values": (variable.dims, variable.values, attributes)})
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", xr.SerializationWarning
-        )  # _FillValue and missing_value differ: both are missing
+        # _FillValue and missing_value may differ: both are missing.
+        warnings.simplefilter("ignore", xr.SerializationWarning)
         dataset = xr.decode_cf(raw, decode_times=False, decode_coords=False, decode_timedelta=False)
         values = np.asarray(dataset["values"].values)
-    if values.dtype.kind not in "iufb":
-        raise ValueError(f"values of type {values.dtype}, expected numbers")
     values = values.astype(np.float64)
     with np.errstate(invalid="ignore"):
         values[np.abs(values) > _HIGHEST] = np.nan

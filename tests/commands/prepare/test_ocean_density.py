@@ -61,10 +61,12 @@ def test_the_same_command_on_a_finished_set_says_so_and_another_one_shows_what_d
 ) -> None:
     out = tmp_path / "set"
     assert prepared(cli, sea, out, "names={u:uo,v:vo}").code == 0
+    (out / "blocks").mkdir()  # killed when the set was there already
     before = (out / "densities.nc").read_bytes()
     again = prepared(cli, sea, out, "names={u: uo, v: vo}")
     assert again.code == 0
     assert f"{out} holds this very set already: 5 samples.\nTrain on it with:" in again.out
+    assert not (out / "blocks").exists()
     other = prepared(cli, sea, out, "names={u:uo,v:vo}", "ensembles=9", "seed=3")
     assert other.code == 1
     assert "protocol ensembles: 5 there, 9 asked for\n  protocol seed: 0 there, 3 asked for" in other.err
@@ -133,7 +135,7 @@ def test_what_cannot_be_made_is_told_with_code_1(
     words = [f"fields={sea}", f"out={tmp_path / 'set'}", *SMALL, *(word.format(sea=sea) for word in words)]
     assert main(words) == 1
     assert re.search(said, capsys.readouterr().err)
-    assert not list(tmp_path.rglob("densities.nc"))
+    assert not (tmp_path / "set").exists()
 
 
 def test_without_parcels_the_extra_is_named(

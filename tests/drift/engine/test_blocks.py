@@ -150,6 +150,7 @@ def test_a_folder_of_something_else_is_refused_and_an_empty_one_is_new(plan: Mak
     (tmp_path / "set/blocks").mkdir(parents=True)
     (tmp_path / "set/blocks/lock.json").touch()  # killed before the header was there
     (tmp_path / f"set/blocks/.{HEADER}.7.tmp").touch()
+    (tmp_path / "set/blocks" / HEADER).write_text("{")  # of a set without a block
     assert state(tmp_path / "set", asked) == "new"
     (tmp_path / "set/thesis.tex").touch()
     for place in (tmp_path / "set", tmp_path / "set/thesis.tex"):

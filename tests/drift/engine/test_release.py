@@ -8,7 +8,7 @@ import pytest
 from segfield.densities import KM_PER_DEGREE
 from segfield.drift.counts import Land
 from segfield.drift.protocol import Protocol
-from segfield.drift.release import check_points, draw, possible_starts
+from segfield.drift.release import check, draw, possible_starts
 
 PROTOCOL = Protocol(box=(38, 39, 2, 3), particles=500, days=1, resolution=20)
 TIME = np.datetime64("2005-04-01T12:00", "ns") + np.arange(7) * np.timedelta64(1, "D")
@@ -86,7 +86,7 @@ def test_points_are_taken_in_turn(land: Land) -> None:
 
 def test_a_point_on_land_is_refused_with_the_nearest_sea(land: Land) -> None:
     with pytest.raises(ValueError, match=r"points=\[\[38.5,2.2\]\] lies on land. The nearest sea is at \[38.5,2.5\]"):
-        check_points(replace(PROTOCOL, points=((38.5, 2.9), (38.5, 2.2))), land)
+        check(replace(PROTOCOL, points=((38.5, 2.9), (38.5, 2.2))), land)
 
 
 def test_a_box_without_sea_is_refused(land: Land, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,4 +96,4 @@ def test_a_box_without_sea_is_refused(land: Land, monkeypatch: pytest.MonkeyPatc
     nowhere = replace(PROTOCOL, points=((38.5, 2.2),))
     land.mask[:] = True
     with pytest.raises(ValueError, match="All of the fields is land"):
-        check_points(nowhere, land)
+        check(nowhere, land)

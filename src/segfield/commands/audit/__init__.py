@@ -5,16 +5,20 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from segfield.run import compose
 from segfield.run.bar import bar
 from segfield.run.placement import cores, outputs
 
+if TYPE_CHECKING:
+    from segfield.data.module import PixelwiseData
+
 USAGE = """usage: python -m segfield audit data=<data> [data.root=<folder>] [key=value ...] [out=<folder>] [--augmented]
 The same words as after train.py. Reads every sample once, at data.size, and writes audit.html and audit.json to
   out=<folder>    default: outputs/audits/<data>/<time>
   --augmented     16 augmented training samples with their masks too: augmented.png
+A prepared set of drift densities (data=ocean_density) is read through and described in audit.json alone.
 Exit code 0: training can start. 1: the list says what would make it wrong, and how to mend it. 2: a wrong call.
 """
 
@@ -42,9 +46,37 @@ def main(arguments: list[str]) -> int:
     except ValueError as error:
         sys.stderr.write("This data cannot be audited:\n" + "".join(f"- {line}\n" for line in str(error).splitlines()))
         return 2
-    name = choices["data"]
-    now = datetime.now()
+    name, now = choices["data"], datetime.now()
     folder = Path(places[-1]).expanduser() if places else outputs() / f"audits/{name}/{now:%Y-%m-%d_%H-%M-%S-%f}"
+    facts = {
+        "title": name,
+        "place": _place(config["data"]),
+        "command": shlex.join(["python", "-m", "segfield", "audit", *arguments]),
+        "when": f"{now:%Y-%m-%d %H:%M}",
+        "data": config["data"],
+    }
+    from segfield.data.ocean_density import OceanDensity
+
+    if not isinstance(data, OceanDensity):
+        return _pictures(data, folder, facts, (augmentation, config["seed"]) if augmented else None)
+    if augmented:
+        sys.stderr.write("--augmented shows pictures with masks; a run's TensorBoard shows densities. Leave it out.\n")
+        return 2
+    from segfield.commands.audit.drift import audit
+
+    try:
+        return audit(data, folder, facts)
+    except OSError as error:
+        return _refused(folder, error)
+
+
+def _refused(folder: Path, error: OSError) -> int:
+    sys.stderr.write(f"{folder} cannot be written: {error.strerror or error}. Use out=<folder>.\n")
+    return 2
+
+
+def _pictures(data: "PixelwiseData", folder: Path, facts: dict[str, Any], augmentation: tuple[Any, int] | None) -> int:
+    """Audit images and masks."""
     from segfield.commands.audit.look import write
     from segfield.commands.audit.table import show
     from segfield.data.audit import audit
@@ -52,19 +84,11 @@ def main(arguments: list[str]) -> int:
     started = time.monotonic()
     with bar("reading") as tick:
         found = audit(data, cores(), tick)
-    found.facts.update(
-        title=name,
-        place=_place(config["data"]),
-        command=shlex.join(["python", "-m", "segfield", "audit", *arguments]),
-        when=f"{now:%Y-%m-%d %H:%M}",
-        seconds=round(time.monotonic() - started, 1),
-        data=config["data"],
-    )
+    found.facts.update(facts, seconds=round(time.monotonic() - started, 1))
     try:
-        write(folder, data, found, (augmentation, config["seed"]) if augmented else None)
+        write(folder, data, found, augmentation)
     except OSError as error:
-        sys.stderr.write(f"{folder} cannot be written: {error.strerror or error}. Use out=<folder>.\n")
-        return 2
+        return _refused(folder, error)
     show(found)
     sys.stdout.write(f"wrote {folder / 'audit.html'} and audit.json\n")
     return 1 if found.errors else 0

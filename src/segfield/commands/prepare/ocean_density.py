@@ -5,6 +5,7 @@ import difflib
 import json
 import resource
 import shlex
+import shutil
 import sys
 import time
 from datetime import UTC, datetime
@@ -76,10 +77,14 @@ def _prepare(files: list[Path], out: Path, protocol: Protocol, reading: dict[str
     began = time.monotonic()
     plan = _plan(files, protocol, reading)
     if origin.state(out, plan.header) == "finished":
+        if (out / BLOCKS).is_dir():  # killed when the set was there already
+            with locked(out / BLOCKS):
+                shutil.rmtree(out / BLOCKS)
         sys.stdout.write(f"{out} holds this very set already: {protocol.ensembles} samples.\n{_next(out)}")
         return 0
     (out / BLOCKS).mkdir(parents=True, exist_ok=True)
     with locked(out / BLOCKS):
+        origin.state(out, plan.header)  # again: nobody else can begin another set now
         before = blocks.done(out, protocol)
         if before:
             sys.stdout.write(f"Going on in {out}: {before} of {protocol.ensembles} ensembles are there.\n")
@@ -95,10 +100,10 @@ def _prepare(files: list[Path], out: Path, protocol: Protocol, reading: dict[str
 def _plan(files: list[Path], protocol: Protocol, reading: dict[str, Any]) -> "Plan":
     """Read the fields, and say what was noted of them."""
     from segfield.drift.blocks import Plan
-    from segfield.drift.counts import missing_at_sea
+    from segfield.drift.counts import Land, missing_at_sea
     from segfield.drift.currents import currents
     from segfield.drift.origin import header
-    from segfield.drift.release import possible_starts
+    from segfield.drift.release import check, possible_starts
     from segfield.drift.sources import read_fields
     from segfield.drift.sources_times import gaps
 
@@ -110,6 +115,7 @@ def _plan(files: list[Path], protocol: Protocol, reading: dict[str, Any]) -> "Pl
             f"Currents at sea are missing in {100 * missing:.2g} % of places and times: water stands still there."
         )
     sys.stdout.write("".join(f"{note}\n" for note in notes))
+    check(protocol, Land(u, v, protocol.resolution))
     fields = {**sources.fields, "u": u, "v": v}
     edges = ((u.latitude[0], u.latitude[-1]), (u.longitude[0], u.longitude[-1]))
     south, north, west, east = protocol.area
