@@ -33,13 +33,15 @@ OLD = Path(__file__).resolve().parents[2] / "experiments" / "repeatability" / "b
             ["data=blobs_shapes", "head=plain", "head.scale=1.0"],
             r"head: Plain needs logits .*got \[1, 3, .*'head=\[\]' for cl",
         ),
-        (["task=density", "head=[]"], r"loss, .*: RMSE needs a target \[N, 5, H, W\].* Use data=ocean_density, or"),
+        (
+            ["task=density", "head=[]", "loss=kl"],
+            r"loss, .*: KL needs a target \[N, 5, H, W\].* Use data=ocean_density, or",
+        ),
         (["metrics=density"], r"metrics, .*: DensityRMSE needs .* Use data=ocean_density, or metrics=binary"),
     ],
 )
 def test_a_head_that_does_not_fit_is_refused_before_the_run(cli: Cli, words: list[str], message: str) -> None:
-    scale = ["loss.scale=1.0"] if "task=density" in words else []
-    outcome = cli("segfield", "check", *TINY, *words, *scale)
+    outcome = cli("segfield", "check", *TINY, *words)
     assert outcome.code == 2, outcome.err
     assert re.search(f"^- {message}", outcome.err, re.MULTILINE), outcome.err
 
