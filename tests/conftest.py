@@ -35,9 +35,11 @@ Ranks = Callable[[int, Callable[[], Any]], list[Any]]
 @pytest.fixture(scope="session")
 def imported() -> None:
     """Import what every command needs, once, so that a forked command starts in no time."""
+    import h5netcdf  # noqa: F401
     import pytorch_lightning
     import segmentation_models_pytorch  # noqa: F401
     import torch
+    import xarray  # noqa: F401
     from torch.utils.tensorboard import SummaryWriter  # noqa: F401
 
     import segfield.callbacks.panels

@@ -21,6 +21,7 @@ CONF = PROJECT / "conf"
 FILES = sorted(path for path in CONF.rglob("*.yaml") if path.parent.parent.name != "hydra" and path.parent != CONF)
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 DATA = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
+INPUTS = sorted(path.stem for path in (CONF / "data/inputs").glob("*.yaml"))
 
 
 def targets(node: Any) -> Iterator[str]:
@@ -68,6 +69,14 @@ def test_every_model_composes_with_every_data(model: str, data: str) -> None:
     config = composed(f"model={model}", f"data={data}")
     assert config["model"]["in_channels"] == config["data"]["in_channels"]
     assert config["callbacks"]["best"]["monitor"] == config["task"]["monitor"]
+    assert paths_outside(config) == []
+
+
+@pytest.mark.parametrize("inputs", INPUTS)
+def test_every_input_set_of_the_sea_composes_with_the_channels_of_its_network(inputs: str) -> None:
+    config = composed("data=ocean_density", f"data/inputs={inputs}")
+    count = len(config["data"]["inputs"]["variables"]) + 1
+    assert config["model"]["in_channels"] == config["data"]["in_channels"] == count
     assert paths_outside(config) == []
 
 

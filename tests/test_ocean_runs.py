@@ -120,6 +120,8 @@ def test_a_run_is_reproduced_to_the_last_bit_and_kept(cli: Cli, undisturbed: Pat
     assert again.code == 0, again.err
     assert "verdict: bit-equal" in again.out
     assert outcome(tmp_path / "again") == outcome(undisturbed)
+    learned = [(folder / "statistics.npz").read_bytes() for folder in (tmp_path / "again", undisturbed)]
+    assert learned[0] == learned[1]
     kept = cli("segfield", "save", undisturbed, tmp_path / "kept")
     assert kept.code == 0, kept.err
     assert str(drift) not in (tmp_path / "kept/config.yaml").read_text()

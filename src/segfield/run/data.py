@@ -65,6 +65,8 @@ def _keep_statistics(data: "PixelwiseData") -> bool:
     if not STATISTICS.exists():
         return False
     try:
+        if not zipfile.is_zipfile(STATISTICS):  # of another file np.load makes something else, or leaves it open
+            raise ValueError("it is no .npz, or cut short")
         with np.load(STATISTICS, allow_pickle=False) as saved:
             data.keep_statistics({name: saved[name] for name in saved.files})
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
