@@ -91,29 +91,36 @@ def draw_mean(folder: Path, path: Path) -> None:
 
 
 def draw_leaving(folder: Path, path: Path) -> None:
-    """Share of the particles outside the region by time: mean, and the 5th to the 95th percentile of the ensembles."""
+    """Share of the particles outside, by time: mean, and the 5th to the 95th percentile of the ensembles."""
     with open_counts(folder) as counts:
         hours, particles = counts.time.values, int(counts.attrs["particles"])
-        gone = (counts.left.values + counts.beached.values.astype(np.int64)) / particles
         left = counts.left.values / particles
+        south, north, west, east = protocol(counts)["box"]
+        inside = counts.counts.sel(latitude=slice(south, north), longitude=slice(west, east))
+        boxed = np.array([inside[place].values.sum((1, 2)) / particles for place in range(len(left))])
     figure = Figure(figsize=(6.5, 3.8), layout="constrained")
     axes = figure.subplots()
     low, high = np.percentile(left, (5, 95), axis=0)
     axes.fill_between(hours / 24, low, high, color="C0", alpha=0.2, label="5 to 95 % of the ensembles")
-    axes.plot(hours / 24, left.mean(0), color="C0", label="left the region, mean")
-    axes.plot(hours / 24, gone.mean(0), color="C1", ls="--", label="left or beached, mean")
+    axes.plot(hours / 24, left.mean(0), color="C0", label="outside the region, mean")
+    axes.plot(hours / 24, 1 - boxed.mean(0), color="C1", ls="--", label="outside the box of the releases, mean")
     axes.axvline(3, color="0.4", lw=1)
     axes.set(xlabel="days since the release", ylabel="share of the particles", xlim=(0, hours[-1] / 24), ylim=(0, None))
     axes.legend(frameon=False)
     saved(figure, path)
-    at = {int(hour): round(float(share), 4) for hour, share in zip(hours, left.mean(0), strict=True) if hour % 24 == 0}
-    sys.stdout.write(f"leaving: {at}\n")
+    for what, shares in (("region", left.mean(0)), ("box", 1 - boxed.mean(0))):
+        by_day = {
+            int(hour / 24): round(float(share), 4) for hour, share in zip(hours, shares, strict=True) if hour % 24 == 0
+        }
+        sys.stdout.write(f"outside the {what} by day: {by_day}\n")
 
 
 def framed(axes: Axes, latitude: np.ndarray, longitude: np.ndarray) -> None:
     """Give a map its aspect and its limits."""
     axes.set_aspect(1 / np.cos(np.radians(latitude.mean())))
     axes.set(xlim=(longitude[0], longitude[-1]), ylim=(latitude[0], latitude[-1]), xlabel="degrees east")
+    if axes.get_subplotspec().is_first_col():
+        axes.set_ylabel("degrees north")
 
 
 def saved(figure: Figure, path: Path) -> None:
