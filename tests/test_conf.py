@@ -101,6 +101,20 @@ def test_data_with_several_classes_choose_their_task_which_names_them() -> None:
     assert composed("data=blobs_shapes", "task=binary")["loss"]["_target_"] == "segfield.losses.BCEDice"
 
 
+@pytest.mark.parametrize("words", [[], ["callbacks=prune"]])
+def test_densities_bring_their_own_pictures_and_the_roll_out_beside_the_callbacks_that_are_chosen(
+    words: list[str],
+) -> None:
+    callbacks = composed("data=ocean_density", *words)["callbacks"]
+    assert callbacks["panels"]["_target_"] == "segfield.callbacks.density_panels.DensityPanels"
+    assert callbacks["panels"]["height"] == composed(*words)["callbacks"]["panels"]["height"]
+    assert callbacks["rollout"]["_target_"] == "segfield.callbacks.rollout.Rollout"
+    assert set(callbacks) == {"rollout", *composed(*words)["callbacks"]}
+    assert composed("data=ocean_density", "~callbacks.rollout", *words)["callbacks"].keys() == callbacks.keys() - {
+        "rollout"
+    }
+
+
 @pytest.mark.parametrize("data", DATA)
 def test_every_data_names_as_many_classes_as_its_network_tells_apart(data: str) -> None:
     content = composed(f"data={data}")["data"]

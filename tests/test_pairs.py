@@ -49,11 +49,7 @@ def places(tmp_path_factory: pytest.TempPathFactory, make_drift_set: Callable[..
         "brain_tumour": [f"data.root={root / 'lgg'}"],
         "brain_tumour_flair": [f"data.root={root / 'lgg'}"],
         "brain_tumour_classes": [f"data.root={root / 'figshare'}"],
-<<<<<<< HEAD
-        "ocean_density": [f"data.root={make_drift_set(root / 'drift', maps=3)}"],
-=======
         "ocean_density": [f"data.root={make_drift_set(root / 'drift', size=(32, 32), maps=3)}"],
->>>>>>> physics
         "blobs": ["data.length=12"],
         "blobs_shapes": ["data.length=12"],
     }

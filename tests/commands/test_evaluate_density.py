@@ -1,0 +1,124 @@
+"""`segfield evaluate` on a real tiny run that predicts densities, and what `predict` says of one."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from segfield.run.evaluate_density import NAMES
+
+Cli = Callable[..., Any]
+SCORES = ("rmse", "kl", "mass_error", "iou_50", "iou_90", "distance_km")
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def summary_of(run: Path) -> dict[str, Any]:
+    content: dict[str, Any] = json.loads((run / "evaluation/summary.json").read_text())
+    return content
+
+
+def train(cli: Cli, run: Path, root: Path, *words: str) -> None:
+    given = ("data=ocean_density", f"data.root={root}", "model.width=4", "model.depth=1", "trainer.max_epochs=2")
+    given += ("trainer.accelerator=cpu", "threads=1", "callbacks.rollout.every_n_epochs=1", "logger=[]")
+    outcome = cli("train.py", *given, "callbacks.rollout.ensembles=null", *words, f"hydra.run.dir={run}")
+    assert outcome.code == 0, outcome.err
+
+
+@pytest.fixture
+def drift_run(cli: Cli, kept: Path, make_drift_set: Callable[..., Path], tmp_path: Path) -> Path:
+    """A finished run of two epochs: 20 ensembles of 3 windows, the latest ones held out."""
+    import matplotlib.backends.backend_agg  # once, before a command is forked
+    import matplotlib.style  # noqa: F401
+
+    if not (kept / "drift/status.json").exists():
+        root = make_drift_set(kept / "drift_set", samples=20, maps=4, days=60)
+        train(cli, kept / "drift", root, "data.test_fraction=0.2", "data.gap_days=0")
+    return Path(shutil.copytree(kept / "drift", tmp_path / "run"))
+
+
+def test_the_scores_are_the_bits_that_training_reported_and_the_roll_out_too(cli: Cli, drift_run: Path) -> None:
+    outcome = cli("segfield", "evaluate", drift_run, "data.part=val")
+    assert outcome.code == 0, outcome.err
+    assert "the bits that training reported in metrics.csv" in outcome.out
+    found = summary_of(drift_run)
+    epoch, part = found["checkpoint"]["epoch"], found["parts"]["val"]
+    (row,) = [row for row in rows_of(drift_run / "metrics.csv") if row["epoch"] == str(epoch)]
+    reported = {name: float(value) for name, value in row.items() if name.startswith("val/")}
+    assert part["logged"] == reported
+    assert part["training"]["bit_equal"]
+    assert {name: score["value"] for name, score in part["one_map_ahead"].items()} == {
+        name: reported[f"val/{name}"] for name in NAMES
+    }
+    rolled = rows_of(drift_run / "evaluation/rollout.csv")
+    trained = [row for row in rows_of(drift_run / "rollout.csv") if row["epoch"] == str(epoch)]
+    assert [row["lead_hours"] for row in rolled] == ["6", "12", "18"]
+    assert [{name: row[name] for name in NAMES} for row in rolled] == [
+        {name: row[name] for name in NAMES} for row in trained
+    ]
+
+
+def test_the_test_part_is_told_beside_its_baselines_with_intervals_over_ensembles(cli: Cli, drift_run: Path) -> None:
+    outcome = cli("segfield", "evaluate", drift_run)
+    assert outcome.code == 0, outcome.err
+    found = summary_of(drift_run)["parts"]["test"]
+    groups = rows_of(drift_run / "evaluation/per_group.csv")
+    assert outcome.out.startswith(f"test: {3 * len(groups)} windows of {len(groups)} ensembles, best.ckpt of epoch ")
+    lines = [line.split() for line in outcome.out.splitlines()]
+    assert [line[0] for line in lines[2:8]] == list(SCORES)
+    assert "network" in outcome.out.splitlines()[1]
+    assert "persistence" in outcome.out.splitlines()[1]
+    assert [line[0] for line in lines[9:12]] == ["+6", "+12", "+18"]
+    assert found["training"] is None
+    assert {row["windows"] for row in groups} == {"3"}
+    for name in NAMES:
+        of_groups = [float(row[name]) for row in groups]
+        score = found["one_map_ahead"][name]
+        assert score["value"] == pytest.approx(np.mean(of_groups), rel=1e-4, abs=1e-7)
+        assert min(of_groups) - 1e-6 <= score["low"] <= score["high"] <= max(of_groups) + 1e-6
+    for name in ("curves", "maps"):
+        with Image.open(drift_run / f"evaluation/test_rollout_{name}.png") as picture:
+            assert picture.size[0] > 200
+
+
+@pytest.mark.slow
+def test_parts_of_the_same_weights_stand_beside_one_another(cli: Cli, drift_run: Path) -> None:
+    for part in ("test", "val"):
+        assert cli("segfield", "evaluate", drift_run, f"data.part={part}").code == 0
+    assert set(summary_of(drift_run)["parts"]) == {"val", "test"}
+    assert [row["part"] for row in rows_of(drift_run / "evaluation/rollout.csv")] == ["val"] * 3 + ["test"] * 3
+    assert {row["part"] for row in rows_of(drift_run / "evaluation/per_group.csv")} == {"val", "test"}
+    pictures = sorted(path.name for path in (drift_run / "evaluation").glob("*.png"))
+    assert pictures == [f"{part}_rollout_{name}.png" for part in ("test", "val") for name in ("curves", "maps")]
+
+
+@pytest.mark.slow
+def test_a_network_without_a_border_is_scored_one_map_ahead_alone(
+    cli: Cli, tmp_path: Path, make_drift_set: Callable[..., Path]
+) -> None:
+    root = make_drift_set(tmp_path / "set", samples=10, maps=3, size=(24, 32))
+    train(
+        cli, tmp_path / "run", root, "data.gap_days=0", "model=unet_original", "model.border=none", "data.batch_size=8"
+    )
+    assert "no roll-out: A roll-out needs densities of a whole window" in (tmp_path / "run/log.txt").read_text()
+    outcome = cli("segfield", "evaluate", tmp_path / "run")
+    assert outcome.code == 0, outcome.err
+    assert "not rolled out: A roll-out needs densities of a whole window, [24, 32]; the network gives" in outcome.out
+    assert summary_of(tmp_path / "run")["parts"]["val"]["rollout"]["scores"] is None
+
+
+def test_predict_names_the_command_for_densities(cli: Cli, drift_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "picture.png").write_bytes(b"")
+    outcome = cli("segfield", "predict", drift_run, tmp_path / "picture.png", f"out={tmp_path / 'out'}")
+    assert outcome.code == 2
+    assert f"scored: python -m segfield evaluate {drift_run}" in outcome.err
+    assert not (tmp_path / "out").exists()
