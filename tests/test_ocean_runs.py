@@ -1,4 +1,4 @@
-"""Runs on drift densities: killed, on two processes, reproduced, kept, swept, listed, as any other run."""
+"""Runs on drift densities: killed, on two processes, reproduced and kept as any other run."""
 
 import csv
 import os
