@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="session")
-def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
+def places(tmp_path_factory: pytest.TempPathFactory, make_drift_set: Callable[..., Path]) -> dict[str, list[str]]:
     """What is typed to find each data set; small files in the layout of the real ones."""
     root = tmp_path_factory.mktemp("data")
     prepare_carvana(root / "carvana", cars=3, views=2, size=(48, 64), test_cars=0)
@@ -49,6 +49,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         "brain_tumour": [f"data.root={root / 'lgg'}"],
         "brain_tumour_flair": [f"data.root={root / 'lgg'}"],
         "brain_tumour_classes": [f"data.root={root / 'figshare'}"],
+        "ocean_density": [f"data.root={make_drift_set(root / 'drift', size=(32, 32), maps=3)}"],
         "blobs": ["data.length=12"],
         "blobs_shapes": ["data.length=12"],
     }

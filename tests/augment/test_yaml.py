@@ -96,3 +96,25 @@ def test_check_tells_what_is_wrong(cli: Callable[..., Any], tmp_path: Path, word
     outcome = cli("segfield", "check", *words, "threads=1", "model.width=4")
     assert outcome.code == 2
     assert said in outcome.err, outcome.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("augmentation=medical",), "- augmentation.affine has no rule for channel 0, 'east'"),
+        (
+            ("augmentation=medical", "~augmentation.affine", "data/inputs=ssh"),
+            "- augmentation.elastic has no rule for channel 0, 'stream': a field of the sea that is stretched is none "
+            "that water follows. Use augmentation=ocean, or ~augmentation.elastic.",
+        ),
+        (("augmentation.quarter_turn=1",), "- augmentation.quarter_turn=1 needs as many rows as columns"),
+    ],
+)
+def test_what_no_water_follows_is_refused_before_anything_runs(
+    cli: Callable[..., Any], drift_set: Path, outputs: Path, words: tuple[str, ...], said: str
+) -> None:
+    place = ("data=ocean_density", f"data.root={drift_set}", "threads=1", "model.width=4", "model.depth=2")
+    outcome = cli("train.py", *place, *words)
+    assert outcome.code == 2
+    assert said in outcome.err, outcome.err
+    assert not list(outputs.glob("*/*/config.yaml"))

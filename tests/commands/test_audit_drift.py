@@ -53,7 +53,7 @@ def test_parts_are_told_in_the_order_of_time_with_the_gaps_between_them(drift_se
     text = dict(table(facts))
     assert text["part val"].startswith("5 windows of 5 ensembles, released 2005-04-29T")
     assert text["part val"].endswith("113 h after the part before has ended")
-    assert text["field ssh"] == "m, 9x9, 44 times 24 h apart, 2005-04-01T00:00 to 2005-05-14T00:00"
+    assert text["field ssh"] == "m, 9x10, 44 times 24 h apart, 2005-04-01T00:00 to 2005-05-14T00:00"
 
 
 def test_a_set_is_described_with_its_parts(cli: Cli, drift_set: Path, tmp_path: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_set_is_described_with_its_parts(cli: Cli, drift_set: Path, tmp_path: 
     assert facts["parts"]["val"]["gap_hours"] >= 72
     assert sorted(facts["fields"]) == ["ssh", "sst", "u", "v"]
     assert "region              16x20 cells of 2.32x1.82 km, 38.000 to 38.312 N, 3.000 to 3.396 E" in outcome.out
-    assert "field ssh           m, 9x9, 44 times 24 h apart" in outcome.out
+    assert "field ssh           m, 9x10, 44 times 24 h apart" in outcome.out
     assert outcome.out.splitlines()[-1] == f"wrote {tmp_path / 'out/audit.json'}"
 
 

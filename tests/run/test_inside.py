@@ -108,6 +108,7 @@ LOGGER, EVENTS = "pytorch_lightning.loggers.CSVLogger", "segfield.callbacks.tens
     [
         "config.yaml", "./config.yaml", "a/..config.yaml/../config.yaml", "Config.YAML", "status.json", "lock.json",
         "environment.yaml", "splits.csv", "data.csv", "parent.yaml", "weights.sha256", "verdict.json", "log.txt",
+        "statistics.npz",
         ".hydra", ".hydra/overrides.yaml", "config.yaml/x", "trace.csv/x", "checkpoints/previous.ckpt",
         "checkpoints//last.ckpt", "checkpoints\\last.ckpt", "metrics.csv", "checkpoints/best.ckpt",
     ],

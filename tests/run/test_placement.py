@@ -64,6 +64,15 @@ def test_a_root_that_was_not_typed_is_looked_for_in_segfield_data(monkeypatch: p
     assert CONFIG["data"]["root"] is None
 
 
+def test_a_root_that_the_project_alone_has_is_the_projects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placement, "PROJECT", tmp_path / "project")
+    monkeypatch.setenv("SEGFIELD_DATA", str(tmp_path / "disk"))
+    (tmp_path / "project/data/carvana").mkdir(parents=True)
+    assert placement.located(CONFIG)["data"]["root"] == str(tmp_path / "project/data/carvana")
+    (tmp_path / "disk/carvana").mkdir(parents=True)
+    assert placement.located(CONFIG)["data"]["root"] == str(tmp_path / "disk/carvana")
+
+
 def test_outputs_go_to_the_project_unless_the_environment_names_a_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SEGFIELD_OUTPUTS", raising=False)
     assert placement.outputs() == Path(__file__).resolve().parents[2] / "outputs"

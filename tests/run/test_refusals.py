@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from segfield.run.compose import faults
 from segfield.run.refusals import suggestion
 
 
@@ -45,3 +46,9 @@ def test_a_key_of_few_options_is_suggested_with_them(tmp_path: Path) -> None:
     assert suggestion(refused("near"), tmp_path) == ". Did you mean group.far.near (group=b)?"
     assert suggestion(refused("x"), tmp_path) == ". Did you mean group.x?"
     assert suggestion(refused("y"), tmp_path) == ". Did you mean group.y (group=c)?"
+
+
+def test_options_of_an_option_that_was_not_chosen_are_told_whose_they_are() -> None:
+    assert next(faults(["data/inputs=ssh"])) == (
+        "data/inputs belongs to data=ocean_density: add data=ocean_density, or leave it out."
+    )

@@ -6,7 +6,7 @@ Not here: what every data set must say (module.py).
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from segfield.data.settings import Settings
 @dataclass(kw_only=True, eq=False, repr=False)
 class Hooks(Settings):
     """Asked by PixelwiseData and by run/data.py."""
+
+    own_way: ClassVar[str] = ""  # how split_own() splits, for the log: "by time"
 
     def common_files(self) -> list[Path]:
         """Return the files that every sample is read from; those of one sample are among its attributes."""

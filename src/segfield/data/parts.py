@@ -48,7 +48,7 @@ def parts_of_samples(
         way, parts = f"by {how.split_file}", _of_file(samples, how, folders)
         how.refuse_parts(parts, f"data.split_file={how.split_file}")
     elif (ruled := how.split_own(samples)) is not None:
-        way, parts = "by the data's own rule", ruled
+        way, parts = how.own_way, ruled
     elif _takes_own(samples, how):
         way, parts = "by the data's own parts", _own(samples, how)
     else:

@@ -44,7 +44,7 @@ class Protocol:
         ValueError: if a value is out of range; the message says what to type.
     """
 
-    box: tuple[float, ...] = (37.89, 38.89, 2.71, 3.71)
+    box: Rectangle = (37.89, 38.89, 2.71, 3.71)
     points: tuple[tuple[float, float], ...] | None = None
     ensembles: int = 1000
     particles: int = 2000
@@ -54,7 +54,7 @@ class Protocol:
     every_hours: float = 6.0
     resolution: int = 48
     margin: float = 2.0
-    region: tuple[float, ...] | None = None
+    region: Rectangle | None = None
     currents: Currents = "auto"
     seed: int = 0
     block: int = 40

@@ -39,6 +39,7 @@ class _Wish:
     """What the user asked for, and what was seen on the way."""
 
     area: Area
+    needed: Area
     names: Mapping[str, str]
     units: Mapping[str, str]
     seen: dict[str, None] = field(default_factory=dict)
@@ -57,6 +58,7 @@ def read_fields(
     units: Mapping[str, str] | None = None,
     land: str | None = None,
     wanted: Sequence[str] = (),
+    needed: Area | None = None,
 ) -> Sources:
     """Read the fields of an area from NetCDF files.
 
@@ -70,6 +72,7 @@ def read_fields(
             time, where it does not say them: {time: days since 1950-01-01}.
         land: <file>:<variable>, 1 at sea; or "zeros": u and v are exactly 0 on land. None: NaN and fill values alone.
         wanted: fields that must be there; others that are found are read too.
+        needed: the part of the area that every field must cover; None: all of it.
 
     Returns:
         Fields with ascending times, latitudes and longitudes, of the area and one cell more on each side where there is
@@ -77,10 +80,10 @@ def read_fields(
 
     Raises:
         FileNotFoundError: if a file is not there.
-        ValueError: if files, variables, units, grids or times cannot be understood, or the area is not covered; the
-            message says what was expected and found, and what to type.
+        ValueError: if files, variables, units, grids or times cannot be understood, or what is needed of the
+            area is not covered; the message says what was expected and found, and what to type.
     """
-    wish = _Wish(area, names or {}, units or {})
+    wish = _Wish(area, needed or area, names or {}, units or {})
     _check_call(files, wish)
     mask = sources_land.parsed(land) if land and land != sources_land.ZEROS else None
     readings = dict[str, Reading]()
@@ -114,7 +117,7 @@ def _finished(readings: dict[str, Reading], wish: _Wish) -> dict[str, Field]:
         fields["u"], fields["v"], said = together(fields["u"], fields["v"])
         wish.note(*said)
     for name, one in fields.items():
-        check_covered(f"{name} ({one.source})", one.latitude, one.longitude, wish.area)
+        check_covered(f"{name} ({one.source})", one.latitude, one.longitude, wish.needed)
     return fields
 
 
@@ -179,7 +182,7 @@ def _read(dataset: "xr.Dataset", path: Path, name: str, rank: Rank, wish: _Wish,
             f"'names={{{name}: <variable>}}'"
         )
     axes = axes_of(dataset, variable, path.name)
-    where, turned = cut(axes, wish.area, f"{path.name}: {variable}")
+    where, turned = cut(axes, wish.area, f"{path.name}: {variable}", wish.needed)
     others = [str(dim) for dim in its.dims if dim not in (axes.rows, axes.columns)]
     dimension, time, dated = times_of(dataset, others, wish.units.get("time"), path.name)
     levels, chosen = surface(dataset, [dim for dim in others if dim != dimension], variable, path.name)
@@ -211,11 +214,19 @@ def _subset(part: "xr.Variable", where: Cut) -> npt.NDArray[np.float64]:
     return np.concatenate(blocks, axis=2)
 
 
+def _reached(fields: Mapping[str, Field], area: Area) -> Area:
+    """Return as much of the area as any field reaches."""
+    lows, highs = ([(one.latitude[at], one.longitude[at]) for one in fields.values()] for at in (0, -1))
+    south, west = np.min(lows, axis=0)
+    north, east = np.max(highs, axis=0)
+    return max(area[0], south), min(area[1], north), max(area[2], west), min(area[3], east)
+
+
 def _with_land(
     fields: dict[str, Field], land: str | None, mask: tuple[Path, str] | None, wish: _Wish
 ) -> dict[str, Field]:
     if mask:
-        fields, said = sources_land.masked(fields, *mask, wish.area)
+        fields, said = sources_land.masked(fields, *mask, _reached(fields, wish.area))
         wish.note(said)
     elif land:
         fields, said = sources_land.without_still(fields)

@@ -121,14 +121,20 @@ def _reduced(latitude: "xr.Variable", longitude: "xr.Variable", name: str, file:
     return Axes(str(dims[0]), str(dims[1]), one, other)
 
 
-def cut(axes: Axes, area: Area, what: str) -> tuple[Cut, list[str]]:
+def cut(axes: Axes, area: Area, what: str, needed: Area | None = None) -> tuple[Cut, list[str]]:
     """Choose the cells of an area and one more on each side, where there is one.
+
+    Args:
+        axes: of the variable.
+        area: wanted.
+        what: names the variable in errors.
+        needed: what must be covered; None: all of the area.
 
     Returns:
         The cut, and what was turned around.
 
     Raises:
-        ValueError: if the cells do not cover the area.
+        ValueError: if the cells do not cover what is needed.
     """
     south, north, west, east = area
     notes = []
@@ -147,8 +153,8 @@ def cut(axes: Axes, area: Area, what: str) -> tuple[Cut, list[str]]:
     hole = np.diff(shifted[columns]).max(initial=0.0)
     if min(len(rows), len(columns)) < 2 or hole > 10 * step:
         what += f", with a hole of {hole:g} degrees," * bool(hole > 10 * step)
-        raise ValueError(_outside(what, axes.latitude, everywhere, area))
-    check_covered(what, np.sort(axes.latitude), everywhere, area)
+        raise ValueError(_outside(what, axes.latitude, everywhere, needed or area))
+    check_covered(what, np.sort(axes.latitude), everywhere, needed or area)
     if np.abs(shifted - axes.longitude)[columns].max() > 1e-6:
         notes.append(f"longitudes are counted as the area's {west:g}..{east:g}.")
     return Cut(rows, columns, axes.latitude[rows], shifted[columns]), notes

@@ -90,8 +90,9 @@ class KL(nn.Module):
     the mass is, not how much there is. Unweighted. A sample whose truth has no mass contributes 0.
 
     Args:
-        floor: probability per cell, above 0: a smaller prediction, a negative one too, counts as this much. There it
-            has no gradient of its own: head=conserving learns best from it.
+        floor: probability per cell, above 0: a smaller prediction, a negative one too, counts as this much, and has no
+            gradient but that of the mass. So a plain head may learn nothing from this loss, and neither it nor a
+            residual one learns the mass: it is for head=conserving.
 
     Raises:
         ValueError: if the floor is outside its range.

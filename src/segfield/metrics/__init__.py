@@ -2,8 +2,8 @@
 
 Whole numbers (int64) add up exactly: a score is bitwise the same however the set is cut into batches, ranks or resumed
 halves. update is called (logits, target, valid, group). A pixel is predicted where its probability is above the
-threshold, not equal to it. Pixels outside `valid` do not count. Losses live in losses.py, the mean of one here; what
-looks at the groups, in group.py; several classes, in multiclass.py.
+threshold, not equal to it. Pixels outside `valid` do not count. Losses live in losses/, the mean of one here; what
+looks at the groups, in group.py; several classes, in multiclass.py; densities, in density.py.
 """
 
 import math

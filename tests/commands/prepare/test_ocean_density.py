@@ -125,7 +125,7 @@ def test_a_wrong_call_is_answered_with_the_usage_and_code_2(
         (["points=[[38,2.42]]"], r"points=\[\[38,2.42\]\] lies on land. The nearest sea is at \[38,2.6\]"),
         (["box=[37.8,38.2,2.3,2.4]"], r"box=\[37.8, 38.2, 2.3, 2.4\] has no sea"),
         (["currents=ssh"], "Currents need ssh; the fields of the files are u"),
-        (["margin=3"], "covers latitude 37..39 and longitude 2..4 .* Change box= or margin="),
+        (["box=[37.8,39.2,2.4,3.4]"], "covers latitude 37..39 and longitude 2..4 .* Change box= or margin="),
         (["out={sea}"], "is not empty and holds no set of drift densities"),
     ],
 )
@@ -144,6 +144,13 @@ def test_without_parcels_the_extra_is_named(
     monkeypatch.setitem(sys.modules, "parcels", None)
     assert main([f"fields={sea}", "out=x"]) == 1
     assert "pip install -e '.[ocean]'" in capsys.readouterr().err
+
+
+def test_the_margin_ends_where_the_currents_do(sea: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = [f"fields={sea}", f"out={tmp_path / 'set'}", *SMALL, "margin=1.5", "ensembles=1", "days=3"]
+    assert main(words) == 0
+    said = "Particles move within [37,39,2,4]: the currents end inside of the margin of 1.5."
+    assert said in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])

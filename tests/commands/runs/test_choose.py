@@ -20,7 +20,9 @@ def listed(place: Path) -> list[Run]:
 @pytest.fixture
 def runs(make_run: MakeRun, tmp_path: Path) -> list[Run]:
     """Jobs 0, 2 and 10 of a sweep, and a planned run that Hydra composed."""
-    options = {"model": "unet_small", "optimizer": "adamw", "experiment": "'null'", "hydra/launcher": "processes"}
+    options = {"model": "unet_small", "optimizer": "adamw", "experiment": "'null'", "hydra/launcher": "processes"} | {
+        "data/inputs": "uv"
+    }
     make_run("t/10", {"lr: 0.001": "lr: 1.0e-05"}, best={"val/dice": 0.5}, seconds=10, epoch=3)
     make_run("t/2", {"seed: 0\nthreads: null": "seed: 3\nthreads: 2"}, best={"val/dice": float("nan")})
     make_run("t/0", {"augmentation:": "unused:"}, best={"val/dice": 0.9}, state="pruned")
@@ -38,6 +40,7 @@ def runs(make_run: MakeRun, tmp_path: Path) -> list[Run]:
         (["model=unet_small"], "u"),
         (["model=UNet"], "t/0 t/10 t/2 u"),
         (["optimizer=adamw"], "u"),
+        (["data/inputs=uv"], "u"),
         (["optimizer=AdamW"], "t/0 t/10 t/2 u"),
         (["experiment=null", "u/"], "u"),
         (["optimizer.lr=1e-5"], "t/10"),

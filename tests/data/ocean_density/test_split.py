@@ -68,7 +68,7 @@ def test_what_is_left_out_is_told(ocean: Ocean, caplog: pytest.LogCaptureFixture
     with caplog.at_level("INFO"):
         ocean()
     assert "2 of 15 ensembles are left out: their fields lie within data.gap_days=3.0 of another part's." in caplog.text
-    assert "train 10 groups, 40 samples; val 3 groups, 12 samples." in caplog.text
+    assert "Split by time: train 10 groups, 40 samples; val 3 groups, 12 samples." in caplog.text
 
 
 @pytest.mark.parametrize("split", ["fractions", "own"])

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from segfield.drift.counts import Land, Sparse, cell, cells_of, centres, count
+from segfield.drift.counts import Land, Sparse, cell, cells_of, centres, count, missing_at_sea
 
 AXIS = np.linspace(0.0, 1.0, 11)
 
@@ -70,6 +70,15 @@ def test_land_is_where_u_or_v_is_never_known(land: Land) -> None:
     latitude, longitude = land.nearest_sea(0.6, 0.95)
     assert (latitude, longitude) == pytest.approx((0.5, 0.9), abs=0.11)
     assert not land.at(latitude, longitude)
+
+
+def test_what_is_missing_at_sea_for_a_time_is_no_land_and_is_counted(flow: Callable[..., Any]) -> None:
+    u, v = flow(lambda y, x, _: np.where(x > 0.55, np.nan, 0.0), lambda y, x, _: 0.0, AXIS, AXIS)
+    assert missing_at_sea(u, v) == 0
+    u.values[3, 0, 0] = v.values[4, 5, 5] = np.nan
+    assert missing_at_sea(u, v) == pytest.approx(2 / (7 * 66))
+    v.values[:] = np.nan
+    assert missing_at_sea(u, v) == 0
 
 
 def test_cells_are_aligned_to_whole_multiples_of_their_size() -> None:

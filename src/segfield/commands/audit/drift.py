@@ -50,7 +50,7 @@ def audit(data: "OceanDensity", folder: Path, facts: dict[str, Any]) -> int:
         facts, errors = {**facts, **found}, [*errors, *wrong]
         sys.stdout.write("".join(f"{name:<20}{text}\n" for name, text in table(found)))
     except (OSError, ValueError) as error:
-        errors += [] if str(error) in errors else [str(error)]
+        errors = errors or [str(error)]  # a set that cannot be read has been told of already
     for header, lines in (("Worth a look:", warnings), ("This would make training wrong:", errors)):
         if lines:
             sys.stderr.write("\n- ".join([header, *lines]) + "\n")

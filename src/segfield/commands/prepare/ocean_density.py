@@ -107,18 +107,22 @@ def _plan(files: list[Path], protocol: Protocol, reading: dict[str, Any]) -> "Pl
     from segfield.drift.sources import read_fields
     from segfield.drift.sources_times import gaps
 
-    sources = read_fields(files, protocol.area, **reading)
+    sources = read_fields(files, protocol.area, needed=protocol.box, **reading)
     u, v, which = currents(sources.fields, protocol.currents)
     notes = [*sources.notes, f"Currents: {which}."]
     if missing := missing_at_sea(u, v):
         notes.append(
             f"Currents at sea are missing in {100 * missing:.2g} % of places and times: water stands still there."
         )
+    edges = ((u.latitude[0], u.latitude[-1]), (u.longitude[0], u.longitude[-1]))
+    south, north, west, east = protocol.area
+    domain = (max(south, edges[0][0]), min(north, edges[0][1]), max(west, edges[1][0]), min(east, edges[1][1]))
+    if domain != protocol.area:
+        found = ",".join(f"{side:g}" for side in domain)
+        notes.append(f"Particles move within [{found}]: the currents end inside of the margin of {protocol.margin:g}.")
     sys.stdout.write("".join(f"{note}\n" for note in notes))
     check(protocol, Land(u, v, protocol.resolution))
     fields = {**sources.fields, "u": u, "v": v}
-    edges = ((u.latitude[0], u.latitude[-1]), (u.longitude[0], u.longitude[-1]))
-    south, north, west, east = protocol.area
     return Plan(
         protocol=protocol,
         header=header(protocol, sources.files, reading),
@@ -126,7 +130,7 @@ def _plan(files: list[Path], protocol: Protocol, reading: dict[str, Any]) -> "Pl
         v=v,
         fields=tuple(dataclasses.replace(field, name=name) for name, field in fields.items()),
         starts=possible_starts(u.time, protocol, gaps(u.time)),
-        domain=(max(south, edges[0][0]), min(north, edges[0][1]), max(west, edges[1][0]), min(east, edges[1][1])),
+        domain=domain,
     )
 
 

@@ -32,7 +32,7 @@ class Names:
     def __init__(self, runs: Sequence[Run]) -> None:
         keys = dict.fromkeys(key for run in runs for key in run.values)
         classes = [key.removesuffix("._target_") for key in keys if key.count(".") == 1 and key.endswith("._target_")]
-        self.groups = {*classes, *(group for run in runs for group in run.options if "/" not in group)}
+        self.groups = {*classes, *(group for run in runs for group in run.options if not group.startswith("hydra/"))}
         ends = Counter(end for key in keys for end in _ends(key))
         taken = {*FACTS, *_ALSO, *self.groups, *keys}
         self._shortest = {

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import torch
@@ -43,6 +43,7 @@ class OceanDensity(PixelwiseData):
         gap_days: least time between a field of one part and one of the next.
     """
 
+    own_way: ClassVar[str] = "by time"
     root: str | None = None
     inputs: Inputs
     density_scale: float = 30.0
