@@ -44,6 +44,7 @@ def _fit(
     *callbacks: Callback,
     tensorboard: bool = False,
     max_epochs: int = 2,
+    **others: Any,
 ) -> pl.Trainer:
     folder.mkdir(parents=True, exist_ok=True)
     with contextlib.chdir(folder):
@@ -63,6 +64,7 @@ def _fit(
             enable_checkpointing=any(isinstance(one, LastCheckpoint) for one in callbacks),
             default_root_dir=".",
             **how,
+            **others,
         )
         trainer.fit(task, datamodule=data, ckpt_path=start.path if start else None, weights_only=True)
     return trainer
@@ -70,5 +72,5 @@ def _fit(
 
 @pytest.fixture
 def fit() -> Callable[..., pl.Trainer]:
-    """Train in a folder: fit(folder, make_task, data, *callbacks, tensorboard=False, max_epochs=2)."""
+    """Train in a folder: fit(folder, make_task, data, *callbacks, tensorboard=False, max_epochs=2, ...)."""
     return _fit

@@ -13,6 +13,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback
+from pytorch_lightning.strategies import DDPStrategy
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 from torch import Tensor, nn
 
@@ -178,6 +179,24 @@ def test_a_killed_run_goes_on_with_neither_lost_nor_doubled_rows(
     assert (tmp_path / "killed/rollout.csv").read_bytes() == whole
     assert whole.startswith(before)
     assert before.count(b"\n") > 4
+
+
+@pytest.mark.slow
+def test_of_two_ranks_the_first_rolls_out_alone_and_nobody_waits(
+    ranks: Callable[..., list[Any]], fit: Fit, tmp_path: Path, ocean: Callable[..., OceanDensity]
+) -> None:
+    folder = tmp_path / "run"
+
+    def work() -> int:
+        strategy = DDPStrategy(process_group_backend="gloo")
+        return int(fit(folder, learning, ocean(), Trace(), Rollout(), strategy=strategy, devices=2).global_step)
+
+    assert ranks(2, work) == [4, 4]
+    rows = rows_of(folder)
+    assert [(row["step"], row["lead_hours"]) for row in rows] == [
+        (step, lead) for step in ("1", "3") for lead in ("6", "12", "18", "24")
+    ]
+    assert all(np.isfinite(float(row["rmse"])) for row in rows)
 
 
 def test_a_network_without_a_border_is_not_rolled_out_and_that_is_said_once(
