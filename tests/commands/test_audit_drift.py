@@ -64,8 +64,8 @@ def test_a_set_is_described_with_its_parts(cli: Cli, drift_set: Path, tmp_path: 
     assert set(facts["parts"]) == {"train", "val"}
     assert facts["parts"]["val"]["gap_hours"] >= 72
     assert sorted(facts["fields"]) == ["ssh", "sst", "u", "v"]
-    assert "region              16x20 cells of 2.32x1.82 km, 38.000 to 38.312 N, 3.000 to 3.396 E" in outcome.out
-    assert "field ssh           m, 9x10, 44 times 24 h apart" in outcome.out
+    assert "region                16x20 cells of 2.32x1.82 km, 38.000 to 38.312 N, 3.000 to 3.396 E" in outcome.out
+    assert "field ssh             m, 9x10, 44 times 24 h apart" in outcome.out
     assert outcome.out.splitlines()[-1] == f"wrote {tmp_path / 'out/audit.json'}"
 
 
@@ -73,7 +73,7 @@ def test_a_set_that_cannot_be_split_is_described_all_the_same(cli: Cli, drift_se
     words = ("data=ocean_density", f"data.root={drift_set}", "data.gap_days=90", f"out={tmp_path / 'out'}")
     outcome = cli("segfield", "audit", *words)
     assert outcome.code == 1
-    assert "ensembles           15 of 200 particles" in outcome.out
+    assert "ensembles             15 of 200 particles" in outcome.out
     assert outcome.err.startswith("This would make training wrong:\n- No ensemble is left for")
 
 

@@ -48,7 +48,7 @@ def audit(data: "OceanDensity", folder: Path, facts: dict[str, Any]) -> int:
         with bar("reading") as tick:
             found, wrong, warnings = describe(Path(str(data.root)), split, tick)
         facts, errors = {**facts, **found}, [*errors, *wrong]
-        sys.stdout.write("".join(f"{name:<20}{text}\n" for name, text in table(found)))
+        sys.stdout.write("".join(f"{name:<22}{text}\n" for name, text in table(found)))
     except (OSError, ValueError) as error:
         errors = errors or [str(error)]  # a set that cannot be read has been told of already
     for header, lines in (("Worth a look:", warnings), ("This would make training wrong:", errors)):
