@@ -15,6 +15,7 @@ _ROWS, _RIGHT = 16, 66  # left of the maps, for the rows' names; right of them, 
 _PLOT, _LEFT, _BELOW = 190, 48, 32  # sides of the axes of a curve; for its numbers and names
 # A line for who predicts: colours of Okabe and Ito, which the colour-blind tell apart, each with a dash of its own.
 _LINES = (("#0072b2", "-", "o"), ("#d55e00", "--", "s"), ("#4d4d4d", ":", "^"), ("#009e73", "-.", "v"))
+_TOP = {"mass_error": 0.01}  # the least that the axis of a score reaches: rounding is no error to look at
 _HIGHER = ("iou",)  # scores that begin so are better where they are higher
 
 
@@ -134,7 +135,7 @@ def curves(
             if name.startswith(_HIGHER):
                 axes.set_ylim(-0.02, 1.02)
             elif finite.size and finite.min() >= 0:
-                axes.set_ylim(0, 1.05 * float(finite.max()) or 1.0)
+                axes.set_ylim(0, max(1.05 * float(finite.max()), _TOP.get(name, 0.0)) or 1.0)
             axes.set_xticks(hours[:: -(-len(hours) // 6)])
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, place: f"{value:.3g}"))
             axes.grid(linewidth=0.3)
