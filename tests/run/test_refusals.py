@@ -17,7 +17,10 @@ def refused(key: str) -> str:
     [
         ("size", ". Did you mean data.size?"),
         ("lr", ". Did you mean optimizer.lr?"),
-        ("augmentation.rotation", ". Did you mean augmentation.affine.rotation?"),
+        (
+            "augmentation.rotation",
+            ". Did you mean augmentation.affine.rotation (augmentation=carvana, medical, unet_paper)?",
+        ),
         (
             "augmentation.affine.rotation",
             ". augmentation.affine.rotation is a key of augmentation=carvana or medical or unet_paper",

@@ -17,8 +17,9 @@ _log = logging.getLogger(__name__)
 def parts_by_time(windows: Windows, ensembles: Times, how: Settings, gap_days: float) -> dict[int, str]:
     """Give ensembles parts by their time: the earliest train, then come val and test; or contiguous folds.
 
-    Fractions and folds are of the time between the first start and the last. The gap is taken from training where it
-    meets another part, else from validation; an ensemble whose fields reach into it, or across a border, is in no part.
+    Fractions and folds are of the time between the first start and the last, without the test part's and the gap before
+    it. The other gaps are taken from training; an ensemble whose fields reach into one, or across a border, is in no
+    part.
 
     Args:
         windows: of all ensembles.
@@ -34,11 +35,11 @@ def parts_by_time(windows: Windows, ensembles: Times, how: Settings, gap_days: f
     """
     start = windows.start[ensembles]
     first, last = windows.spans(ensembles)
-    names, edges = _stretches(how, start)
+    gap = max(1, round(gap_days * DAY))  # at least a nanosecond: a field's time is on one side of it
+    names, edges = _stretches(how, start, gap)
     begins, ends = [int(first.min())], list[int]()
     for edge, (left, right) in zip(edges, itertools.pairwise(names), strict=True):
         before = PARTS.index(left) < PARTS.index(right)
-        gap = max(1, round(gap_days * DAY))  # at least a nanosecond: a field's time is on one side of it
         ends.append(edge - (gap if before else 1))
         begins.append(ends[-1] + gap)
     ends.append(int(last.max()))
@@ -63,17 +64,18 @@ def parts_by_time(windows: Windows, ensembles: Times, how: Settings, gap_days: f
     return parts
 
 
-def _stretches(how: Settings, start: Times) -> tuple[list[str], list[int]]:
+def _stretches(how: Settings, start: Times, gap: int) -> tuple[list[str], list[int]]:
     """Return the parts of the stretches of time, in order, and the times of the borders between them."""
     check_held_out(how.test_fraction)
     first, last = int(start.min()), int(start.max())
     held = round(last - how.test_fraction * (last - first))
+    end = held - gap if how.test_fraction else last
     if how.folds is None and how.fold is None:
         check_validation(how.val_fraction)
-        names, edges = ["train", "val"], [round(held - how.val_fraction * (held - first))]
+        names, edges = ["train", "val"], [round(end - how.val_fraction * (end - first))]
     else:
         folds, fold = check_folds(how.folds, how.fold, len(start))
-        edges = [round(first + (held - first) * (fold + side) / folds) for side in (0, 1)]
+        edges = [round(first + (end - first) * (fold + side) / folds) for side in (0, 1)]
         names = ["train", "val", "train"]
         names, edges = (names[1:], edges[1:]) if fold == 0 else (names, edges)
         names, edges = (names[:-1], edges[:-1]) if fold == folds - 1 else (names, edges)
