@@ -15,7 +15,14 @@ PARTS = ("train", "val", "test")
 
 
 def times(data: OceanDensity, part: str) -> set[tuple[str, int]]:
-    return {time for index in data.indices(part) for time in data.field_times(index)}
+    """Return (variable, nanoseconds since 1970) of all field times that the windows of a part may read."""
+    uses = data._windows.uses()
+    return {
+        (name, int(time))
+        for ensemble in ensembles(data, part)
+        for name, (first, last) in uses.items()
+        for time in data._windows.times[name][first[ensemble] : last[ensemble] + 1]
+    }
 
 
 def ensembles(data: OceanDensity, part: str) -> list[int]:
@@ -50,6 +57,19 @@ def test_no_two_parts_share_a_field_and_the_gap_lies_between_them(
     for one, other in combinations(found, 2):
         assert not times(data, one) & times(data, other)
         assert distance(data, one, other) >= settings.get("gap_days", 3.0)
+
+
+def test_a_window_reads_no_other_field_times_than_those_that_the_split_knows(
+    ocean: Ocean, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = ocean("sst", "sst", "ssh", offsets=[0, 1, 0])
+    read: set[tuple[str, int]] = set()
+    source = data._fields.source
+    monkeypatch.setattr(data._fields, "source", lambda name, place: read.add((name, place)) or source(name, place))
+    for index in data.indices("val"):
+        data.item(index)
+    assert {name for name, _ in read} == {"sst", "ssh"}
+    assert {(name, int(data._windows.times[name][place])) for name, place in read} <= times(data, "val")
 
 
 def test_the_earliest_ensembles_train_the_next_validate_the_last_test(ocean: Ocean, long_sea: Path) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from segfield import densities
+from segfield.data.blobs import Blobs
 from segfield.data.ocean_density import OceanDensity
 
 Ocean = Callable[..., OceanDensity]
@@ -22,7 +23,8 @@ def test_the_mean_density_is_of_the_training_parts_targets(ocean: Ocean, sea: Pa
 
 def test_a_variable_is_standardised_over_the_sea_by_each_time_of_the_training_part_once(ocean: Ocean) -> None:
     data = ocean("sst", "sst", offsets=[0, 1], standardised=("sst",))
-    places = sorted({time for index in data.indices("train") for _, time in data.field_times(index)})
+    first, last = data._windows.uses()["sst"]
+    places = data._windows.times["sst"][first[0] : last[9] + 1]  # the first ten ensembles leave out no day
     sea = data._prepared.sea
     values = np.stack([data._fields.at("sst", time)[sea] for time in places]).astype(np.float64)
     known = data.statistics()
@@ -76,3 +78,10 @@ def test_statistics_of_another_run_are_refused(ocean: Ocean, change: dict[str, n
     data = ocean("sst", standardised=("sst",))
     with pytest.raises(ValueError, match=message):
         data.keep_statistics({**data.statistics(), **change})
+
+
+def test_data_that_learns_nothing_refuses_statistics() -> None:
+    data = Blobs(in_channels=3, batch_size=4)
+    data.keep_statistics({})
+    with pytest.raises(ValueError, match="found mean_density, expected nothing"):
+        data.keep_statistics({"mean_density": np.zeros(2)})

@@ -184,15 +184,6 @@ class OceanDensity(PixelwiseData):
         """Return the hours from the release to the end of a window, the time of its target."""
         return float(self._windows.leads[_place(self.sample(index))[1] + 1] / HOUR)
 
-    def field_times(self, index: int) -> set[tuple[str, int]]:
-        """Return (variable, nanoseconds since 1970) of the field times that a window's ensemble depends on."""
-        ensemble, _ = _place(self.sample(index))
-        return {
-            (name, int(time))
-            for name, (first, last) in self._windows.uses().items()
-            for time in self._windows.times[name][first[ensemble] : last[ensemble] + 1]
-        }
-
     def _usable(self) -> np.ndarray:
         """Return the ensembles of which all fields are there, and say how many lack some.
 
