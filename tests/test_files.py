@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from segfield.files import append_lines, clear_temporaries, cut_rows, whole, write_text
+from segfield.files import Disk, append_lines, clear_temporaries, cut_rows, whole, write_text
 
 
 def names(folder: Path) -> list[str]:
@@ -196,3 +196,18 @@ def test_a_file_with_another_header_is_put_aside_with_a_warning(
     assert re.search(
         r"trace\.csv begins with .* instead of epoch,step,loss: it is kept as trace\.csv\.damaged", caplog.text
     )
+
+
+def test_a_disk_for_hdf5_takes_all_writes_and_raises_the_first_error_when_asked(tmp_path: Path) -> None:
+    with (tmp_path / "whole").open("w+b") as file:
+        disk = Disk(file)
+        assert (disk.write(memoryview(b"abcdef")), disk.tell(), disk.seek(-2, os.SEEK_END)) == (6, 6, 4)
+        into = bytearray(4)
+        assert (disk.readinto(memoryview(into)), into, disk.truncate(3)) == (2, b"ef\0\0", 3)
+        disk.check()
+    assert (tmp_path / "whole").read_bytes() == b"abc"
+    with Path("/dev/full").open("r+b", buffering=0) as file:
+        disk = Disk(file)
+        assert (disk.write(memoryview(b"abc")), disk.write(memoryview(b"def")), disk.tell()) == (3, 3, 6)
+        with pytest.raises(OSError, match="No space left on device"):
+            disk.check()

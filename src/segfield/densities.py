@@ -9,15 +9,17 @@ attribute `particles` are densities: over the region they sum to the share of th
 Not here: how sets are made (drift/), windows and splits (data/ocean_density/).
 """
 
+import contextlib
 import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from segfield.files import Disk, whole
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -37,6 +39,7 @@ STANDARD_NAMES = {
 KM_PER_DEGREE = 6371.0 * np.pi / 180  # of latitude, on a sphere of the mean radius
 _SECONDS = "seconds since 1970-01-01 00:00:00"
 _GRID = ("latitude", "longitude")
+_OF_SAMPLES = "start release_latitude release_longitude"  # CF's auxiliary coordinates of the counts
 _AXES = {"latitude": ("degrees_north", "latitude"), "longitude": ("degrees_east", "longitude")}
 
 
@@ -95,27 +98,32 @@ def write(folder: Path, layout: Layout, blocks: Iterable[Block], fields: Sequenc
         OSError: if the disk is full or the folder cannot be written.
         ValueError: if the blocks have more or fewer samples than the layout.
     """
-    import h5netcdf
-
     for one in fields:
         write_field(folder, one)
-    temporary = folder / f".{COUNTS}.{os.getpid()}.tmp"
-    try:
-        with h5netcdf.File(temporary, "w") as file:
-            _write_layout(file, layout)
-            done = 0
-            for counts, (left, beached) in blocks:
-                here = slice(done, done + len(counts))
-                for name, values in (("counts", counts), ("left", left), ("beached", beached)):
-                    file.variables[name][here] = values
-                done += len(counts)
-            if done != len(layout.start):
-                raise ValueError(f"{folder}: {done} samples were written, {len(layout.start)} expected.")
-        with temporary.open("rb+") as whole:
-            os.fsync(whole.fileno())
-        temporary.replace(folder / COUNTS)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _whole(folder / COUNTS) as file:
+        _write_layout(file, layout)
+        done = 0
+        for counts, (left, beached) in blocks:
+            here = slice(done, done + len(counts))
+            for name, values in (("counts", counts), ("left", left), ("beached", beached)):
+                file.variables[name][here] = values
+            done += len(counts)
+        if done != len(layout.start):
+            raise ValueError(f"{folder}: {done} samples were written, {len(layout.start)} expected.")
+
+
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[Any]:
+    """Open a new NetCDF file that replaces `path` when the block ends without an error."""
+    import h5netcdf
+
+    with whole(path) as file:
+        disk = Disk(file)
+        try:
+            with h5netcdf.File(disk, "w") as netcdf:
+                yield netcdf
+        finally:
+            disk.check()
 
 
 def _write_layout(file: Any, layout: Layout) -> None:
@@ -146,36 +154,25 @@ def _write_layout(file: Any, layout: Layout) -> None:
     for name, (dims, chunks, long_name) in described.items():
         how = {"chunks": chunks, "compression": "gzip", "compression_opts": 4, "shuffle": True} if chunks else {}
         variable = file.create_variable(name, dims, np.uint16, **how)
-        variable.attrs.update({"units": "1", "long_name": long_name})
+        variable.attrs.update({"units": "1", "long_name": long_name, "coordinates": _OF_SAMPLES})
 
 
 def write_field(folder: Path, field: Field) -> None:
     """Write fields/<name>.nc whole: one chunk a time, so that a reader of one time reads little else."""
-    import h5netcdf
-
-    path = folder / FIELDS / f"{field.name}.nc"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with h5netcdf.File(temporary, "w") as file:
-            file.dimensions = dict(zip(("time", *_GRID), field.values.shape, strict=True))
-            file.attrs.update({"Conventions": "CF-1.10", "source": field.source})
-            for name, values in (("latitude", field.latitude), ("longitude", field.longitude)):
-                variable = file.create_variable(name, (name,), np.float64, data=values)
-                variable.attrs.update({"units": _AXES[name][0], "standard_name": _AXES[name][1]})
-            seconds = field.time.astype("datetime64[s]").astype(np.int64)
-            file.create_variable("time", ("time",), np.int64, data=seconds).attrs.update(
-                {"units": _SECONDS, "calendar": "standard", "standard_name": "time"}
-            )
-            how = {"chunks": (1, *field.values.shape[1:]), "compression": "gzip", "shuffle": True}
-            values = np.asarray(field.values, dtype=np.float32)
-            variable = file.create_variable(field.name, ("time", *_GRID), np.float32, data=values, **how)
-            variable.attrs.update({"units": field.units, "_FillValue": np.float32(np.nan)})
-            if field.name in STANDARD_NAMES:
-                variable.attrs["standard_name"] = STANDARD_NAMES[field.name]
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with _whole(folder / FIELDS / f"{field.name}.nc") as file:
+        file.dimensions = dict(zip(("time", *_GRID), field.values.shape, strict=True))
+        file.attrs.update({"Conventions": "CF-1.10", "source": field.source})
+        for name, values in (("latitude", field.latitude), ("longitude", field.longitude)):
+            variable = file.create_variable(name, (name,), np.float64, data=values)
+            variable.attrs.update({"units": _AXES[name][0], "standard_name": _AXES[name][1]})
+        seconds = field.time.astype("datetime64[s]").astype(np.int64)
+        variable = file.create_variable("time", ("time",), np.int64, data=seconds)
+        variable.attrs.update({"units": _SECONDS, "calendar": "standard", "standard_name": "time"})
+        how = {"chunks": (1, *field.values.shape[1:]), "compression": "gzip", "shuffle": True}
+        variable = file.create_variable(field.name, ("time", *_GRID), np.float32, data=field.values, **how)
+        variable.attrs.update({"units": field.units, "_FillValue": np.float32(np.nan)})
+        if field.name in STANDARD_NAMES:
+            variable.attrs["standard_name"] = STANDARD_NAMES[field.name]
 
 
 def open_counts(folder: Path) -> "xr.Dataset":

@@ -31,13 +31,75 @@ def whole(path: str | Path) -> Iterator[BinaryIO]:
     with _naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as file:
+            with temporary.open("w+b") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+class Disk:
+    """A file for HDF5, which crashes where a write fails: here none does, and check() raises the first error."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._number, self._at = file.fileno(), 0
+        self._error: OSError | None = None
+
+    def seek(self, to: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a byte from the start, from here, or from the end."""
+        origin = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: os.fstat(self._number).st_size}
+        self._at = origin[whence] + to
+        return self._at
+
+    def tell(self) -> int:
+        """Return the byte that is next."""
+        return self._at
+
+    def read(self, size: int) -> bytes:
+        """Read up to a number of bytes; h5py takes nothing without it for a file."""
+        data = os.pread(self._number, size, self._at)
+        self._at += len(data)
+        return data
+
+    def readinto(self, into: memoryview) -> int:
+        """Read into a buffer; return how many bytes."""
+        data = self.read(len(into))
+        into[: len(data)] = data
+        return len(data)
+
+    def write(self, data: memoryview) -> int:
+        """Write, unless that failed before."""
+        end, left = self._at + len(data), memoryview(data)
+        try:
+            while len(left) and self._error is None:  # a disk that fills up takes a part first
+                left = left[os.pwrite(self._number, left, end - len(left)) :]
+        except OSError as error:
+            self._error = error
+        self._at = end
+        return len(data)
+
+    def truncate(self, size: int) -> int:
+        """Set the size, unless a write failed before."""
+        try:
+            if self._error is None:
+                os.ftruncate(self._number, size)
+        except OSError as error:
+            self._error = error
+        return size
+
+    def flush(self) -> None:
+        """Do nothing: writes are not buffered."""
+
+    def check(self) -> None:
+        """Raise the first error that a write met.
+
+        Raises:
+            OSError: of that write.
+        """
+        if self._error is not None:
+            raise self._error
 
 
 @contextlib.contextmanager

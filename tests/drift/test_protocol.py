@@ -22,6 +22,10 @@ def test_the_area_is_the_box_and_the_margin_and_ends_at_the_poles() -> None:
     assert Protocol(box=(88.5, 89.5, 10, 20), margin=1).area == (87.5, 90, 9, 21)
 
 
+def test_a_region_wider_than_the_margin_widens_where_particles_move() -> None:
+    assert Protocol(box=(38, 39, 2, 3), margin=1, region=(37.5, 44, -3, 3.5)).area == (37, 44, -3, 4)
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [

@@ -7,6 +7,7 @@ Counts do not depend on the number of blocks or of interruptions.
 """
 
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +121,7 @@ def read(path: Path) -> tuple[Sparse, dict[str, npt.NDArray[Any]]]:
         with path.open("rb") as whole_file, np.load(whole_file, allow_pickle=False) as file:
             found = {name: file[name] for name in file.files}
         sparse = Sparse(**{name: found.pop(name) for name in _SPARSE})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
         again = "Delete it, and give the same command again."
         raise ValueError(f"{path} cannot be read: {error}. {again}") from error
     return sparse, found

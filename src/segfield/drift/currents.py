@@ -39,7 +39,8 @@ def geostrophic(ssh: Field) -> tuple[Field, Field]:
     if nearest < LOWEST_LATITUDE or ssh.latitude[0] * ssh.latitude[-1] < 0:
         raise ValueError(
             f"ssh covers latitude {ssh.latitude[0]:g}..{ssh.latitude[-1]:g}; currents from ssh (geostrophic) need 5 "
-            "degrees or more from the equator. Use files that hold u and v (currents=uv), or move box= away from it."
+            "degrees or more from the equator. Use files that hold u and v (currents=uv), or move box= and margin= "
+            "away from it."
         )
     metres = KM_PER_DEGREE * 1000
     f = 2 * ROTATION * np.sin(np.radians(ssh.latitude))

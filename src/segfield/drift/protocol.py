@@ -35,7 +35,7 @@ class Protocol:
         resolution: cells per degree. Cells start at whole multiples of 1/resolution, so that sets share cells.
         margin: degrees around the box in which particles move, as far as the fields reach.
         region: [south, north, west, east] that is counted: what leaves it leaves the mass. None: the smallest one that
-            holds all particles, and a cell around it.
+            holds all particles, and a cell around it. One that is wider than the margin widens where they move.
         currents: auto, uv or ssh.
         seed: an ensemble is a function of (seed, its number).
         block: ensembles that are advected together; it bounds the memory and changes no count.
@@ -155,9 +155,15 @@ class Protocol:
 
     @property
     def area(self) -> Rectangle:
-        """Return the box and the margin around it."""
+        """Return where particles move, as far as fields reach: the box, the margin around it, and the region."""
         south, north, west, east = self.box
-        return max(south - self.margin, -90.0), min(north + self.margin, 90.0), west - self.margin, east + self.margin
+        counted = self.region or self.box
+        return (
+            max(min(south - self.margin, counted[0]), -90.0),
+            min(max(north + self.margin, counted[1]), 90.0),
+            min(west - self.margin, counted[2]),
+            max(east + self.margin, counted[3]),
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return all values as JSON has them: lists for tuples."""

@@ -105,7 +105,10 @@ def test_files_come_from_a_path_a_glob_or_a_list_of_both(
         (["fields={sea}", "out=x", "ensemble=3"], r"unknown argument 'ensemble=3' \(did you mean ensembles\?\)"),
         (["fields={sea}", "out=x", "3"], "unknown argument '3': expected key=value with one of fields, out, box"),
         (["fields={sea}", "out=x", "box=[1,2"], r"'box=\[1,2' cannot be read: box=\[37.89,38.89,2.71,3.71\] for"),
-        (["fields={sea}", "out=x", "names=[u"], r"'names=\[u' cannot be read: names={u: uo, v: vo} for example"),
+        (["fields={sea}", "out=x", "names=[u"], r"'names=\[u' cannot be read: 'names={u: uo, v: vo}' for example"),
+        (["fields={sea}", "out=x", "names=uo"], "names=uo cannot be read. Use for example 'names={u: uo, v: vo}'"),
+        (["fields={sea}", "out=x", "units=[cm]"], r"units=\['cm'\] cannot be read. Use for example 'units={ssh: cm}'"),
+        (["fields={sea}", "out=x", "land=0"], "land=0 cannot be read. Use for example land=mesh_mask.nc:tmask"),
         (["fields={sea}", "out=x", "dt_hours=5"], "dt_hours=5 does not divide every_hours=6"),
     ],
 )
@@ -149,7 +152,7 @@ def test_without_parcels_the_extra_is_named(
 def test_the_margin_ends_where_the_currents_do(sea: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [f"fields={sea}", f"out={tmp_path / 'set'}", *SMALL, "margin=1.5", "ensembles=1", "days=3"]
     assert main(words) == 0
-    said = "Particles move within [37,39,2,4]: the currents end inside of the margin of 1.5."
+    said = "Particles move within [37,39,2,4]: the currents end inside of the margin or the region."
     assert said in capsys.readouterr().out
 
 

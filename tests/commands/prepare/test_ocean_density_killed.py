@@ -1,4 +1,6 @@
 import os
+import re
+import resource
 import signal
 import sys
 import time
@@ -16,13 +18,16 @@ from segfield.__main__ import main
 pytest.importorskip("parcels", reason="advection needs the extra: pip install -e '.[ocean]'")
 
 
-def start(words: list[str], log: Path) -> int:
-    """Run the command in a child process; return its id."""
+def start(words: list[str], log: Path, largest: int | None = None) -> int:
+    """Run the command in a child process that writes no file larger than `largest` bytes; return its id."""
     child = os.fork()
     if child:
         return child
     code = 99
     try:
+        if largest is not None:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
         out = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
         os.dup2(out, 1)
         os.dup2(out, 2)
@@ -41,6 +46,23 @@ def wait_for(blocks: int, out: Path) -> None:
     while len(list((out / "blocks").glob("0*.npz"))) < blocks:
         assert time.monotonic() < limit
         time.sleep(0.005)
+
+
+@pytest.mark.parametrize("largest", [6_000, 12_000])
+def test_a_disk_without_room_for_the_set_is_named_and_the_same_command_goes_on(
+    cli: Callable[..., Any], sea: Path, tmp_path: Path, largest: int
+) -> None:
+    out, log = tmp_path / "set", tmp_path / "log"
+    words = ["prepare", "ocean_density", f"fields={sea}", f"out={out}", "box=[37.8,38.2,2.4,3.4]", "margin=0.3"]
+    words += ["ensembles=4", "particles=20", "block=2", "days=1", "every_hours=12", "dt_hours=6", "resolution=200"]
+    code = os.waitstatus_to_exitcode(os.waitpid(start(words, log, largest), 0)[1])
+    said = log.read_text()
+    assert code == 1, said
+    assert re.search(rf"File too large: {out}/\S*nc cannot be written. Make room, then give the same command", said)
+    assert not (out / "densities.nc").exists()
+    assert not list(out.rglob("*.tmp"))
+    assert "Going on in" in cli("segfield", *words).out
+    assert (out / "densities.nc").exists()
 
 
 @pytest.mark.slow

@@ -66,6 +66,7 @@ def test_a_set_holds_densities_land_losses_and_where_it_comes_from(plan: MakePla
         np.testing.assert_array_equal(inside + found.left + found.beached, 60)
         assert (np.diff(inside.astype(int), axis=1) <= 0).all()
         assert found.counts.dtype == np.uint16
+        assert {"start", "release_latitude", "release_longitude", "time"} < set(found.counts.coords)
         assert summary.shape == found.land.shape == found.counts.shape[2:]
         assert summary.inside == pytest.approx(float(inside[:, -1].mean()) / 60)
         assert (summary.left, summary.beached) == (int(found.left[:, -1].sum()), int(found.beached[:, -1].sum()))
@@ -161,9 +162,14 @@ def test_a_folder_of_something_else_is_refused_and_an_empty_one_is_new(plan: Mak
 def test_a_damaged_block_or_header_is_named(plan: MakePlan, tmp_path: Path) -> None:
     fill(tmp_path, plan(), lambda *_: None)
     block = tmp_path / "blocks/00001.npz"
-    block.write_bytes(block.read_bytes()[:500])
-    with pytest.raises(ValueError, match=r"00001.npz cannot be read: .* Delete it, and give the same command again"):
-        finish(tmp_path, plan(), "a test")
+    whole = block.read_bytes()
+    bits = bytearray(whole)
+    for place in range(len(whole) // 4, len(whole) // 2, 7):  # zlib finds some of it, zipfile the rest
+        bits[place] ^= 0xFF
+    for damaged in (whole[:500], bytes(bits), whole.replace(b"\x08\x00", b"\x63\x00")):
+        block.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"00001.npz cannot be read: .* Delete it, and give the same command"):
+            finish(tmp_path, plan(), "a test")
     assert not (tmp_path / "densities.nc").exists()
     (tmp_path / "blocks" / HEADER).write_text("{")
     with pytest.raises(ValueError, match=r"protocol.json cannot be read"):

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from segfield.drift.blocks import Plan
     from segfield.drift.finish import Summary
 
-_READING = ("names", "units", "land")
+_EXAMPLES = {"names": "'names={u: uo, v: vo}'", "units": "'units={ssh: cm}'", "land": "land=mesh_mask.nc:tmask"}
+_READING = tuple(_EXAMPLES)
 _ALL = ("fields", "out", *KEYS, *_READING)
 
 
@@ -72,8 +73,9 @@ def main(arguments: list[str]) -> int:
 
 def _prepare(files: list[Path], out: Path, protocol: Protocol, reading: dict[str, Any], words: list[str]) -> int:
     from segfield.densities import BLOCKS
-    from segfield.drift import blocks, finish, origin
+    from segfield.drift import advect, blocks, finish, origin
 
+    advect.keep_memory()
     began = time.monotonic()
     plan = _plan(files, protocol, reading)
     if origin.state(out, plan.header) == "finished":
@@ -119,7 +121,7 @@ def _plan(files: list[Path], protocol: Protocol, reading: dict[str, Any]) -> "Pl
     domain = (max(south, edges[0][0]), min(north, edges[0][1]), max(west, edges[1][0]), min(east, edges[1][1]))
     if domain != protocol.area:
         found = ",".join(f"{side:g}" for side in domain)
-        notes.append(f"Particles move within [{found}]: the currents end inside of the margin of {protocol.margin:g}.")
+        notes.append(f"Particles move within [{found}]: the currents end inside of the margin or the region.")
     sys.stdout.write("".join(f"{note}\n" for note in notes))
     check(protocol, Land(u, v, protocol.resolution))
     fields = {**sources.fields, "u": u, "v": v}
@@ -148,7 +150,7 @@ def _parse(arguments: list[str]) -> tuple[list[Path], Path, Protocol, dict[str, 
         if not words.get(key):
             raise ValueError(f"{key}=... is missing. Use for example {example}.")
     values = {key: _value(key, text) for key, text in words.items() if key not in ("fields", "out")}
-    reading = {key: _mapping(values.pop(key, None)) for key in _READING}
+    reading = {key: _reading(key, values.pop(key, None)) for key in _READING}
     return _files(words["fields"]), Path(words["out"]).expanduser(), Protocol.from_json(values), reading
 
 
@@ -156,12 +158,15 @@ def _value(key: str, text: str) -> Any:
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError as error:
-        example = _default(key) if key in KEYS else "{u: uo, v: vo}"
-        raise ValueError(f"'{key}={text}' cannot be read: {key}={example} for example") from error
+        example = _EXAMPLES.get(key) or f"{key}={_default(key)}"
+        raise ValueError(f"'{key}={text}' cannot be read: {example} for example") from error
 
 
-def _mapping(value: Any) -> Any:
-    """Read {u:uo}, which YAML takes for the word `u:uo`, as {u: uo}."""
+def _reading(key: str, value: Any) -> Any:
+    """Check names, units and land; {u:uo}, which YAML takes for the word `u:uo`, is {u: uo}."""
+    expected = str if key == "land" else dict
+    if value is not None and not isinstance(value, expected):
+        raise ValueError(f"{key}={value} cannot be read. Use for example {_EXAMPLES[key]}.")
     if not isinstance(value, dict):
         return value
     split = [key.partition(":")[::2] if one is None and ":" in str(key) else (key, one) for key, one in value.items()]
