@@ -163,3 +163,8 @@ def test_smooth_must_be_above_zero(smooth: float) -> None:
 def test_negative_factors_or_none_at_all_are_refused(bce: float, dice: float) -> None:
     with pytest.raises(ValueError, match=rf"got bce_weight={bce}, dice_weight={dice}. Use 1.0 and 1.0"):
         BCEDice(bce_weight=bce, dice_weight=dice)
+
+
+def test_a_density_is_sent_to_its_own_task() -> None:
+    with pytest.raises(ValueError, match=r"target \[2, 5, 8, 8\] is of densities\. Use task=density"):
+        BCEDice()(torch.zeros(2, 1, 8, 8), torch.zeros(2, 5, 8, 8))

@@ -138,14 +138,14 @@ def test_maps_of_different_regions_are_refused() -> None:
         density_panel([], *[cloud(1, 1)] * 3, height=64)
 
 
-def test_a_strip_has_the_first_and_the_last_lead_time_on_one_scale(maps: Recorded) -> None:
+def test_a_strip_has_evenly_spaced_lead_times_up_to_the_last_on_one_scale(maps: Recorded) -> None:
     truths = np.stack([cloud(8, 5 + step, 1.5 + 0.2 * step) for step in range(12)])
     hours = [6.0 * (step + 1) for step in range(12)]
     picture = rollout.strip(truths, truths, hours, columns=4)
     assert picture.shape[2] == 3
     assert len(maps) == 12
     assert len({scale for _, scale, _ in maps[:8]}) == 1
-    assert np.array_equal(maps[0][2], 100 * truths[0])
+    assert np.array_equal(maps[0][2], 100 * truths[2])
     assert np.array_equal(maps[3][2], 100 * truths[-1])
     assert not np.any(maps[11][2])
     with pytest.raises(ValueError, match=r"predictions \[3, 16, 20\], 12 hours, columns=4\. Stack the lead times"):

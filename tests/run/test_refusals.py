@@ -55,3 +55,6 @@ def test_options_of_an_option_that_was_not_chosen_are_told_whose_they_are() -> N
     assert next(faults(["data/inputs=ssh"])) == (
         "data/inputs belongs to data=ocean_density: add data=ocean_density, or leave it out."
     )
+    assert next(faults(["data=ocean_density", "data.inputs=ssh"])) == (
+        "data.inputs=ssh: data.inputs has options, files of conf/. Write data/inputs=ssh."
+    )

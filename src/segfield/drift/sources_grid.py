@@ -152,6 +152,8 @@ def cut(axes: Axes, area: Area, what: str, needed: Area | None = None) -> tuple[
     everywhere = np.sort(shifted)
     hole = np.diff(shifted[columns]).max(initial=0.0)
     if min(len(rows), len(columns)) < 2 or hole > 10 * step:
+        if np.diff(np.sort(axes.longitude)).max() <= 10 * step:  # the hole is the seam's, opposite the area
+            everywhere, hole = axes.longitude, 0.0
         what += f", with a hole of {hole:g} degrees," * bool(hole > 10 * step)
         raise ValueError(_outside(what, axes.latitude, everywhere, needed or area))
     check_covered(what, np.sort(axes.latitude), everywhere, needed or area)
@@ -173,7 +175,8 @@ def _outside(what: str, latitude: Degrees, longitude: Degrees, area: Area) -> st
     return (
         f"{what} covers latitude {latitude.min():g}..{latitude.max():g} and longitude {longitude.min():g}.."
         f"{longitude.max():g} (centres of cells); the area is {south:g}..{north:g} and {west:g}..{east:g}. Change box= "
-        "or margin= so that it lies inside, or give files that cover it."
+        "or margin= so that it lies inside (box=[south,north,west,east]), leave the file out, or give others that "
+        "cover it."
     )
 
 

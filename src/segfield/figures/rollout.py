@@ -1,5 +1,6 @@
 """A roll-out drawn: the densities of one ensemble by lead time, and the scores of many. Arrays in, uint8 images out."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -43,7 +44,7 @@ def strip(
         east: [H, W] of the cells' centres, km; None: cells are square.
         north: the same to the north.
         title: above all.
-        columns: the most lead times; the first and the last one are among them.
+        columns: the most lead times; they are evenly spaced, the last one is among them.
 
     Returns:
         [h, w, 3].
@@ -59,7 +60,7 @@ def strip(
         )
     inside = np.ones(true.shape[1:], dtype=np.bool_) if valid is None else np.asarray(valid, dtype=np.bool_)
     true, predicted = (np.where(inside, one, np.nan) for one in (true, predicted))
-    chosen = np.linspace(0, len(true) - 1, min(columns, len(true))).round().astype(int)
+    chosen = np.arange(len(true) - 1, -1, -math.ceil(len(true) / columns))[::-1]
     extent, names = extent_of(inside.shape, east, north)
     near = window(list(true[chosen]), predicted[-1], inside, extent)
     wide = max(40, round(_TILE * (near[1] - near[0]) / (near[3] - near[2])))

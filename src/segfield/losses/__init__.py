@@ -202,6 +202,10 @@ def _check_shapes(name: str, logits: Tensor, target: Tensor, weight: Tensor | No
     """Refuse shapes that broadcasting would accept and count wrongly."""
     one = (logits.shape[0], 1, *logits.shape[2:])
     if target.shape != logits.shape[:1] + logits.shape[2:]:
+        if target.ndim == 4 and target.is_floating_point():
+            raise ValueError(
+                f"{name} is a loss of classes; this target {list(target.shape)} is of densities. Use task=density."
+            )
         raise ValueError(
             f"{name} needs a target [N, H, W] in H and W of the logits; got target {list(target.shape)} "
             f"for logits {list(logits.shape)}. Crop or pad the target to the network's output."

@@ -39,6 +39,9 @@ def plain(error: Exception, words: Sequence[str]) -> str:
             f"{error.override!r} is no override. Write group=option, key=value, +key=value to add or ~key to remove, "
             "in quotes where the shell would read it: 'data.size=[64,64]'."
         )
+    if dotted := [word for word in words if "." in word.partition("=")[0] and _is_group(word.partition("=")[0])]:
+        key, _, option = dotted[0].partition("=")
+        return f"{dotted[0]}: {key} has options, files of conf/. Write {key.replace('.', '/')}={option}."
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         return f"{error.filename or 'This place'}: {error.strerror or error}. {ELSEWHERE}"
     if "Config group override must be" in str(error):
@@ -52,6 +55,10 @@ def plain(error: Exception, words: Sequence[str]) -> str:
     lines = [line for one in (error, cause) if one for line in str(one).splitlines()]
     text = " ".join(line.strip() for line in lines if not line.strip().startswith(("full_key:", "object_type=")))
     return text + suggestion(text)
+
+
+def _is_group(key: str) -> bool:
+    return (CONF / key.replace(".", "/")).is_dir()
 
 
 def _owners(group: str) -> list[str]:

@@ -156,6 +156,16 @@ def test_the_margin_ends_where_the_currents_do(sea: Path, tmp_path: Path, capsys
     assert said in capsys.readouterr().out
 
 
+def test_a_set_that_most_particles_have_left_is_said_to_need_more_room(
+    sea: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = [f"fields={sea}", f"out={tmp_path / 'set'}", *SMALL, "region=[37.8,38.2,2.4,3.4]", "days=4"]
+    assert main(words) == 0
+    said = capsys.readouterr().out
+    assert float(re.search(r"inside after 4 days: (\S+) %", said)[1]) < 90  # type: ignore[index]
+    assert "Many have left the maps: prepare again, in another folder, with a wider margin=" in said
+
+
 @pytest.mark.parametrize(("stop", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143)])
 def test_an_interrupted_command_says_that_it_goes_on_and_does(
     stop: BaseException,

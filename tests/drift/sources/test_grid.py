@@ -104,7 +104,12 @@ def test_latitudes_that_are_no_degrees_in_order_are_refused(sea: Sea, area: Area
 
 @pytest.mark.parametrize(
     ("area", "found"),
-    [((35, 39, 1, 4), "the area is 35..39 and 1..4"), ((37, 39, 1, 8), "1..8"), ((50, 60, 100, 110), "100..110")],
+    [
+        ((35, 39, 1, 4), "the area is 35..39 and 1..4"),
+        ((37, 39, 1, 8), "1..8"),
+        ((50, 60, 100, 110), "100..110"),
+        ((37, 39, 183, 190), "183..190"),
+    ],
 )
 def test_an_area_that_is_not_covered_is_told_with_the_keys_to_change(sea: Sea, area: Area, found: str) -> None:
     with pytest.raises(
@@ -112,6 +117,7 @@ def test_an_area_that_is_not_covered_is_told_with_the_keys_to_change(sea: Sea, a
     ) as error:
         read_fields([sea(adt=HEIGHT)], area)
     assert found in str(error.value)
+    assert "hole" not in str(error.value)
 
 
 def test_a_hole_between_the_longitudes_of_a_file_does_not_cover_an_area(sea: Sea) -> None:

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _EXAMPLES = {"names": "'names={u: uo, v: vo}'", "units": "'units={ssh: cm}'", "land": "land=mesh_mask.nc:tmask"}
 _READING = tuple(_EXAMPLES)
+_LEAST_INSIDE = 0.9
+_LOST = "  Many have left the maps: prepare again, in another folder, with a wider margin=, a larger region=, or "
+    "fewer days=.\n"
 _ALL = ("fields", "out", *KEYS, *_READING)
 
 
@@ -38,6 +41,9 @@ Releases ensembles of particles, advects them through the currents of the files,
 The same command goes on with what was interrupted. In quotes where the shell would read it: 'fields=[a.nc,b/*.nc]'.
   fields: a file, a glob, or a list of both    names={{u: <variable>, ...}}    units={{ssh: cm, ...}}    land=...
   keys and defaults: {" ".join(f"{key}={_default(key)}" for key in KEYS)}
+  box, region: [south,north,west,east] of the releases, of the maps; region=null: as small as the particles need
+  margin: degrees around the box in which particles move    currents: auto, uv (of the files) or ssh (geostrophic)
+  resolution: cells per degree    block: ensembles advected together, in memory; a kill loses one block at most
 Exit code 0: the set is there. 1: it is not; the text says what to do. 2: a wrong call.
 """
 
@@ -214,6 +220,7 @@ def _told(out: Path, protocol: Protocol, found: "Summary", seconds: float, rate:
         f"  inside after {protocol.days:g} days: {100 * found.inside:.2f} % (mean); left {found.left}, beached "
         f"{found.beached} of {found.samples * protocol.particles}; centres drawn again for land: {found.redrawn}\n"
         f"  {size:.1f} MB, {seconds:.1f} s, {rate:.1f} ensembles/s, peak memory {peak:.0f} MB\n"
+        f"{_LOST if found.inside < _LEAST_INSIDE else ''}"
     )
 
 
