@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 _EXAMPLES = {"names": "'names={u: uo, v: vo}'", "units": "'units={ssh: cm}'", "land": "land=mesh_mask.nc:tmask"}
 _READING = tuple(_EXAMPLES)
 _LEAST_INSIDE = 0.9
-_LOST = "  Many have left the maps: prepare again, in another folder, with a wider margin=, a larger region=, or "
-    "fewer days=.\n"
+_LOST = (
+    "  Many have left the maps: prepare again, in another folder, with a wider margin=, a larger region=, or fewer "
+    "days=.\n"
+)
 _ALL = ("fields", "out", *KEYS, *_READING)
 
 
