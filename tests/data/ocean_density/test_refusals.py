@@ -138,6 +138,19 @@ def test_fields_of_another_region_are_refused(ocean: Ocean, own: Path) -> None:
         ocean(root=own)
 
 
+@pytest.mark.parametrize("axis", ["time", "latitude", "longitude"])
+def test_a_field_whose_axes_do_not_ascend_is_refused(ocean: Ocean, own: Path, axis: str) -> None:
+    with densities.open_field(own, "ssh") as field:
+        axes = {name: field[name].values for name in ("time", "latitude", "longitude")}
+        values = field.values
+    for damage, message in ((np.roll(axes[axis], 1), "does not ascend"), (axes[axis].copy(), "has missing values")):
+        if message != "does not ascend":
+            damage[2] = "NaT" if axis == "time" else np.nan
+        densities.write_field(own, densities.Field(name="ssh", values=values, units="m", **{**axes, axis: damage}))
+        with pytest.raises(ValueError, match=rf"ssh\.nc: its {axis} {message}\..* [Pp]repare the set again"):
+            ocean("ssh", root=own)
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
@@ -147,6 +160,10 @@ def test_fields_of_another_region_are_refused(ocean: Ocean, own: Path) -> None:
         ),
         ({"gap_days": -1}, r"data\.gap_days=-1 must be 0 or more"),
         ({"smoothing": -0.5}, r"data\.smoothing=-0\.5 must be 0 or more"),
+        ({"gap_days": float("nan")}, r"data\.gap_days=nan must be 0 or more"),
+        ({"smoothing": float("inf")}, r"data\.smoothing=inf must be 0 or more"),
+        ({"mean": 0.5}, r"data\.mean=0\.5 and data\.std=1 .* Use data\.mean=0 data\.std=1"),
+        ({"std": [1, 1, 2]}, r"data\.std=\[1, 1, 2\] would change the density"),
         ({"density_scale": 0}, r"data\.density_scale=0 must be above 0\. Use data\.density_scale=30"),
         ({"in_channels": 4}, r"data\.inputs are 3 channels .* Use data\.in_channels=3"),
     ],
