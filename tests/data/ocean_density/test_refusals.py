@@ -129,6 +129,24 @@ def test_fields_that_end_before_every_window_are_refused(ocean: Ocean, own: Path
     assert ocean("ssh", root=own).split_table()
 
 
+def test_ensembles_that_would_cross_a_gap_of_a_field_are_left_out_and_told(
+    ocean: Ocean, own: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = {group for _, group, _ in ocean("sst", root=own).split_table()}
+    with densities.open_field(own, "sst") as field:
+        kept = np.delete(np.arange(field.sizes["time"]), slice(8, 14))
+        axes = {name: field[name].values for name in ("latitude", "longitude")}
+        values, time = field.values[kept], field.time.values[kept]
+    densities.write_field(own, densities.Field(name="sst", values=values, units="degC", time=time, **axes))
+    data = ocean("sst", root=own)
+    lacking = before - {group for _, group, _ in data.split_table()}
+    assert lacking
+    ends = data._windows.start + data._windows.leads[-1]
+    gap = time.astype(np.int64)[7:9]
+    assert {int(name) for name in lacking} == set(np.flatnonzero((ends > gap[0]) & (data._windows.start < gap[1])))
+    assert "but not between 2005-04-07 12:00 UTC and 2005-04-14 12:00 UTC. They are left out." in caplog.text
+
+
 def test_fields_of_another_region_are_refused(ocean: Ocean, own: Path) -> None:
     with densities.open_field(own, "u") as field:
         axes = {"time": field.time.values, "latitude": field.latitude.values + 30, "longitude": field.longitude.values}

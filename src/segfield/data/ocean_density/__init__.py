@@ -20,7 +20,7 @@ from segfield.data.ocean_density.inputs import Inputs
 from segfield.data.ocean_density.prepared import Prepared
 from segfield.data.ocean_density.split import parts_by_time, refuse_shared
 from segfield.data.ocean_density.statistics import MEAN_DENSITY, checked, names_of, statistics
-from segfield.data.ocean_density.windows import HOUR, Windows, shown
+from segfield.data.ocean_density.windows import HOUR, Windows, gaps, shown
 from segfield.data.sample import Sample
 
 _log = logging.getLogger(__name__)
@@ -212,7 +212,9 @@ class OceanDensity(PixelwiseData):
         if len(usable) == len(covered):
             return usable
         spans = "; ".join(
-            f"{name} from {shown(times[0])} to {shown(times[-1])}" if len(times) else f"{name} no time at all"
+            f"{name} from {shown(times[0])} to {shown(times[-1])}{_without(times)}"
+            if len(times)
+            else f"{name} no time at all"
             for name, times in self._windows.times.items()
         )
         start, end = self._windows.start, self._windows.start + self._windows.leads[-1]
@@ -224,6 +226,12 @@ class OceanDensity(PixelwiseData):
             raise ValueError(f"{found} Prepare a set of files that cover these days, or choose other data/inputs.")
         _log.warning("%s They are left out.", found)
         return usable
+
+
+def _without(times: np.ndarray) -> str:
+    """Name the first gap of times."""
+    places = gaps(times)
+    return f", but not between {shown(times[places[0]])} and {shown(times[places[0] + 1])}" if len(places) else ""
 
 
 def _place(sample: Sample) -> tuple[int, int]:
