@@ -29,6 +29,8 @@ COUNTS, FIELDS, BLOCKS = "densities.nc", "fields", "blocks"
 # each cell lies, in km to the east and to the north of the region's first cell.
 NEXT, CURRENT, MEAN, EAST, NORTH = range(5)
 TARGETS = 5
+# How a channel of the image turns with the map: data/ocean_density/inputs.py says which, augment/rules.py does it.
+RULES = ("scalar", "east", "north", "stream", "none")
 UNITS = {"u": "m s-1", "v": "m s-1", "ssh": "m", "sst": "degC"}
 STANDARD_NAMES = {
     "u": "eastward_sea_water_velocity",

@@ -68,6 +68,12 @@ def test_of_many_wrong_jobs_the_first_are_told(cli: Cli, monkeypatch: pytest.Mon
     assert "6 of 8 jobs are checked: these are enough." in outcome.err
 
 
+def test_a_key_that_all_jobs_leave_out_is_left_out_of_each(cli: Cli) -> None:
+    outcome = cli("train.py", "-m", *TINY, "seed=0,1", "optimizer.lr=-1", "~callbacks.panels")
+    assert outcome.code == 2
+    assert outcome.err.count("of this sweep cannot start:\n- optimizer: Invalid learning rate: -1") == 2, outcome.err
+
+
 def test_a_job_whose_folder_holds_another_run_keeps_the_others_from_being_frozen(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "sweep/1").mkdir(parents=True)
     (tmp_path / "sweep/1/config.yaml").write_text("data: {}\ntrainer: {}\nseed: 5\n")

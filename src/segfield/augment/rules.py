@@ -33,8 +33,9 @@ import torch
 from torch import Tensor
 
 from segfield.augment.pixels import Counts, Mask
+from segfield.densities import RULES
 
-SCALAR, EAST, NORTH, STREAM, NONE = RULES = ("scalar", "east", "north", "stream", "none")
+SCALAR, EAST, NORTH, STREAM, NONE = RULES
 
 
 def verify(rules: Sequence[str], *, flips: bool, turns: bool, warp: str, colour: bool) -> None:

@@ -16,29 +16,17 @@ from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from torchmetrics import MetricCollection
 
+from segfield.callbacks.rolled_out import BASELINES, RolledOut, Story
 from segfield.callbacks.shown import outputs_of, shown_step, writers
 from segfield.densities import CURRENT, EAST, NEXT, NORTH
-from segfield.figures.rollout import curves, strip
 from segfield.files import append_lines, cut_rows
 
-BASELINES = ("persistence", "mean")
 _KEYS = ("epoch", "step", "lead_hours")
 _log = logging.getLogger(__name__)
 
 
-class SmallerOutputError(ValueError):
-    """A network gives no density for the border of a window."""
-
-
-class Story(NamedTuple):
-    """One ensemble rolled out: [T, H, W] densities, [H, W] which cells count and where they lie [km]."""
-
-    group: str
-    truths: np.ndarray
-    predictions: np.ndarray
-    valid: np.ndarray
-    east: np.ndarray
-    north: np.ndarray
+class NoRolloutError(ValueError):
+    """A network gives no density for the border of a window, or no ensemble is there whole."""
 
 
 class _Map(NamedTuple):
@@ -46,46 +34,6 @@ class _Map(NamedTuple):
     prediction: np.ndarray
     target: np.ndarray
     valid: np.ndarray
-
-
-class RolledOut(NamedTuple):
-    """Scores [T] by name at each of `hours` since the release, of so many ensembles; and one of these."""
-
-    hours: list[float]
-    scores: dict[str, list[float]]
-    ensembles: int
-    story: Story
-
-    def rows(self) -> list[list[str]]:
-        """Return lead_hours,<score>,... of each lead time, float32 as the shortest that gives it back."""
-        columns = zip(*self.scores.values(), strict=True)
-        return [
-            [f"{hours:g}", *(str(np.float32(one)) for one in row)]
-            for hours, row in zip(self.hours, columns, strict=True)
-        ]
-
-    def curves(self, title: str) -> np.ndarray:
-        """Draw the scores, each with its baselines."""
-        plain = [name for name in self.scores if not name.endswith(BASELINES)]
-        lines = {
-            name: {"network": self.scores[name]}
-            | {one: self.scores[f"{name}_{one}"] for one in BASELINES if f"{name}_{one}" in self.scores}
-            for name in plain
-        }
-        return curves(lines, self.hours, title=f"{title}, {self.ensembles} ensembles rolled out")
-
-    def strip(self, title: str) -> np.ndarray:
-        """Draw the ensemble by lead time."""
-        one = self.story
-        return strip(
-            one.truths,
-            one.predictions,
-            self.hours,
-            valid=one.valid,
-            east=one.east,
-            north=one.north,
-            title=f"{title}, ensemble {one.group}",
-        )
 
 
 def roll_out(task: Any, data: Any, sequences: Sequence[Sequence[int]], scores: MetricCollection) -> RolledOut:
@@ -100,8 +48,14 @@ def roll_out(task: Any, data: Any, sequences: Sequence[Sequence[int]], scores: M
         scores: of one window; they are copied, a copy for each lead time.
 
     Raises:
-        SmallerOutputError: if the network gives no density for the border of a window, so that it cannot go on from it.
+        NoRolloutError: if the network gives no density for the border of a window, so that it cannot go on from it; or
+            if there are no sequences.
     """
+    if not sequences:
+        raise NoRolloutError(
+            "A roll-out needs ensembles that have all their windows in this part; none has. Give whole ensembles a "
+            "part in data.split_file."
+        )
     collections: dict[float, MetricCollection] = {}
     first: list[_Map] = []
     for place in range(0, len(sequences), data.batch_size):
@@ -130,12 +84,16 @@ def _names(scores: MetricCollection) -> dict[str, str]:
 def _steps(task: Any, data: Any, chunk: Sequence[Sequence[int]]) -> Iterator[tuple[float, Tensor, dict[str, Any]]]:
     """Yield hours since the release, densities [N, 1, H, W] and batch of each step of some ensembles.
 
-    Ensembles that end early, or miss their first windows, would be at other hours: all have the windows of the first.
+    All have all their windows; one of which a window cannot be read does not count from there on.
     """
     released: Tensor | None = None
     densities: Tensor | None = None
+    ended: set[int] = set()  # places of ensembles of which a window could not be read
     for windows in zip(*chunk, strict=True):
         items = [data.item(index) for index in windows]
+        ended |= {place for place, item in enumerate(items) if "skipped" in item}
+        for place in ended:
+            items[place]["valid"] = torch.zeros_like(items[place]["valid"])
         if densities is not None:
             for item, density in zip(items, densities.cpu(), strict=True):
                 item["image"] = torch.cat([item["image"][:-1], density.to(item["image"].dtype) * data.density_scale])
@@ -143,7 +101,7 @@ def _steps(task: Any, data: Any, chunk: Sequence[Sequence[int]]) -> Iterator[tup
         densities = densities.float()
         if densities.shape[-2:] != items[0]["image"].shape[-2:]:
             size = list(items[0]["image"].shape[-2:])
-            raise SmallerOutputError(
+            raise NoRolloutError(
                 f"A roll-out needs densities of a whole window, {size}; the network gives "
                 f"{list(densities.shape[-2:])}. Use model.border=mirror or model.padding=same for one."
             )
@@ -218,7 +176,7 @@ class Rollout(Callback):
         chosen = np.linspace(0, len(sequences) - 1, number).round().astype(int)
         try:
             found = rolled_out(trainer, pl_module, data, [sequences[place] for place in chosen])
-        except SmallerOutputError as error:
+        except NoRolloutError as error:
             _log.warning("no roll-out: %s", error)
             self._done = sys.maxsize  # said once
             return

@@ -12,7 +12,8 @@ import pytorch_lightning as pl
 from PIL import Image
 from torch import Tensor
 
-from segfield.callbacks.rollout import RolledOut, SmallerOutputError, rolled_out
+from segfield.callbacks.rolled_out import RolledOut
+from segfield.callbacks.rollout import NoRolloutError, rolled_out
 from segfield.files import whole, write_text
 from segfield.metrics.density import SOURCES
 from segfield.metrics.samples import SCORES, score_samples
@@ -72,7 +73,7 @@ class DensityEvaluation:
         data = self._run.data
         try:
             self._rolled = rolled_out(trainer, task, data, data.sequences(self._part))
-        except SmallerOutputError as error:
+        except NoRolloutError as error:
             self._no_rollout = str(error)
 
     def conclude(self, logged: dict[str, float]) -> dict[str, Any]:

@@ -97,10 +97,12 @@ class ProcessesLauncher(Launcher):
         """
         setup_globals()
         sweep = self._opened()
+        # Hydra's sweeper writes ~key as ~key=null, which deletes a null alone.
+        words_of = [[w.removesuffix("=null") if w[:1] == "~" else w for w in words] for words in job_overrides]
         numbers = [self._first + initial_job_idx + place for place, _ in enumerate(job_overrides)]
         last = self._total is not None and initial_job_idx + len(numbers) >= self._total
         self._planner = self._planner or batch.Planner(self._compose, sweep, self._settings)
-        plan = self._planner.plan(dict(zip(numbers, job_overrides, strict=True)))
+        plan = self._planner.plan(dict(zip(numbers, words_of, strict=True)))
         if last:
             self._planner.close()  # and what it has imported
         self._frozen = True

@@ -201,6 +201,13 @@ class Rehearsal:
         if self._item is None or "model" not in self._made:
             return
         data = self._made["data"]
+        given = getattr(self._made.get("head"), "scale", None)
+        wanted = getattr(data, "density_scale", None)
+        if None not in (given, wanted) and given != wanted:
+            self._errors.append(
+                f"head.scale={given} is not data.density_scale={wanted}, by which the network sees the density: its "
+                f"mass would be wrong. Leave head.scale out, or use head.scale={wanted}."
+            )
         slices = max(1, data.batch_size // (self._accumulate() * self._world))
         logits = try_network(self._made["model"], data, self._item["image"], slices, self._errors)
         if logits is not None and self._task is not None:

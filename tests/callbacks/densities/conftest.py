@@ -12,6 +12,8 @@ from pytorch_lightning.callbacks import Callback
 
 from segfield.callbacks.last_checkpoint import LastCheckpoint
 from segfield.callbacks.tensorboard import TensorBoard
+from segfield.data.ocean_density import OceanDensity
+from segfield.data.ocean_density.inputs import Inputs
 from segfield.run.checkpoint_io import WholeCheckpointIO
 from segfield.run.checkpoints import starting_point
 from segfield.task import PixelwiseTask
@@ -74,3 +76,15 @@ def _fit(
 def fit() -> Callable[..., pl.Trainer]:
     """Train in a folder: fit(folder, make_task, data, *callbacks, tensorboard=False, max_epochs=2, ...)."""
     return _fit
+
+
+@pytest.fixture
+def ocean(drift_set: Path) -> Callable[..., OceanDensity]:
+    """Data of 15 ensembles of 4 windows, about 3 of them to validate, each time anew."""
+
+    def make(**changes: Any) -> OceanDensity:
+        inputs = Inputs(variables=["u", "v"], in_channels=3)
+        how: dict[str, Any] = {"in_channels": 3, "gap_days": 0.0, "batch_size": 16, "density_scale": 32.0, **changes}
+        return OceanDensity(root=str(drift_set), inputs=inputs, **how)
+
+    return make

@@ -18,10 +18,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor, nn
 
 from segfield.callbacks.last_checkpoint import LastCheckpoint
-from segfield.callbacks.rollout import Rollout, SmallerOutputError, roll_out
+from segfield.callbacks.rollout import NoRolloutError, Rollout, roll_out
 from segfield.callbacks.trace import Trace
 from segfield.data.ocean_density import OceanDensity
-from segfield.data.ocean_density.inputs import Inputs
 from segfield.heads import Plain, Residual
 from segfield.losses.density import RMSE
 from segfield.metrics.density import DensityScores
@@ -76,18 +75,6 @@ def learning() -> PixelwiseTask:
 
 def halving(margin: int = 0) -> PixelwiseTask:
     return task_of(lambda: Halves(margin), Plain(SCALE)).eval()
-
-
-@pytest.fixture
-def ocean(drift_set: Path) -> Callable[..., OceanDensity]:
-    """Data of 15 ensembles of 4 windows, about 3 of them to validate, each time anew."""
-
-    def make(**changes: Any) -> OceanDensity:
-        inputs = Inputs(variables=["u", "v"], in_channels=3)
-        how: dict[str, Any] = {"in_channels": 3, "gap_days": 0.0, "batch_size": 16, "density_scale": SCALE, **changes}
-        return OceanDensity(root=str(drift_set), inputs=inputs, **how)
-
-    return make
 
 
 def rows_of(folder: Path) -> list[dict[str, str]]:
@@ -205,7 +192,7 @@ def test_a_network_without_a_border_is_not_rolled_out_and_that_is_said_once(
     data = ocean()
     data.setup()
     message = r"densities of a whole window, \[16, 20\]; the network gives \[12, 16\]\. Use model\.border=mirror"
-    with pytest.raises(SmallerOutputError, match=message), torch.no_grad():
+    with pytest.raises(NoRolloutError, match=message), torch.no_grad():
         roll_out(halving(2), data, data.sequences("val"), DensityScores())
     fit(tmp_path, lambda: halving(2).train(), ocean(), Rollout())
     assert len([text for text in caplog.messages if text.startswith("no roll-out: ")]) == 1

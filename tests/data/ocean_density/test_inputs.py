@@ -58,6 +58,10 @@ def test_a_channel_turns_by_its_rule_and_velocities_only_as_a_vector(inputs: Inp
         ({"variables": ["sst", "sst"], "in_channels": 3}, r"same one twice.*data\.inputs\.offsets=\[0,1\]"),
         ({"variables": ["ssh"], "in_channels": 2, "standardised": ["sst"]}, r"standardised names sst, .*=\[ssh\] does"),
         ({"variables": ["ssh"], "in_channels": 2, "rules": {"chl": "scalar"}}, r"rules names chl"),
+        (
+            {"variables": "ssh", "in_channels": 2},
+            r"=ssh is a word, expected a list\. Use data\.inputs\.variables=\[ssh\]",
+        ),
         ({"variables": ["ssh"], "in_channels": 2, "rules": {"ssh": "up"}}, r"'up' is none of scalar, east"),
     ],
 )

@@ -129,6 +129,24 @@ def test_fields_that_end_before_every_window_are_refused(ocean: Ocean, own: Path
     assert ocean("ssh", root=own).split_table()
 
 
+def test_ensembles_that_would_cross_a_gap_of_a_field_are_left_out_and_told(
+    ocean: Ocean, own: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = {group for _, group, _ in ocean("sst", root=own).split_table()}
+    with densities.open_field(own, "sst") as field:
+        kept = np.delete(np.arange(field.sizes["time"]), slice(8, 14))
+        axes = {name: field[name].values for name in ("latitude", "longitude")}
+        values, time = field.values[kept], field.time.values[kept]
+    densities.write_field(own, densities.Field(name="sst", values=values, units="degC", time=time, **axes))
+    data = ocean("sst", root=own)
+    lacking = before - {group for _, group, _ in data.split_table()}
+    assert lacking
+    ends = data._windows.start + data._windows.leads[-1]
+    gap = time.astype(np.int64)[7:9]
+    assert {int(name) for name in lacking} == set(np.flatnonzero((ends > gap[0]) & (data._windows.start < gap[1])))
+    assert "but not between 2005-04-07 12:00 UTC and 2005-04-14 12:00 UTC. They are left out." in caplog.text
+
+
 def test_fields_of_another_region_are_refused(ocean: Ocean, own: Path) -> None:
     with densities.open_field(own, "u") as field:
         axes = {"time": field.time.values, "latitude": field.latitude.values + 30, "longitude": field.longitude.values}
@@ -136,6 +154,19 @@ def test_fields_of_another_region_are_refused(ocean: Ocean, own: Path) -> None:
     densities.write_field(own, densities.Field(name="u", values=values, units="m s-1", **axes))
     with pytest.raises(ValueError, match=r"u\.nc has no value in the region of the densities, latitude 38 to 38\.3"):
         ocean(root=own)
+
+
+@pytest.mark.parametrize("axis", ["time", "latitude", "longitude"])
+def test_a_field_whose_axes_do_not_ascend_is_refused(ocean: Ocean, own: Path, axis: str) -> None:
+    with densities.open_field(own, "ssh") as field:
+        axes = {name: field[name].values for name in ("time", "latitude", "longitude")}
+        values = field.values
+    for damage, message in ((np.roll(axes[axis], 1), "does not ascend"), (axes[axis].copy(), "has missing values")):
+        if message != "does not ascend":
+            damage[2] = "NaT" if axis == "time" else np.nan
+        densities.write_field(own, densities.Field(name="ssh", values=values, units="m", **{**axes, axis: damage}))
+        with pytest.raises(ValueError, match=rf"ssh\.nc: its {axis} {message}\..* [Pp]repare the set again"):
+            ocean("ssh", root=own)
 
 
 @pytest.mark.parametrize(
@@ -147,6 +178,10 @@ def test_fields_of_another_region_are_refused(ocean: Ocean, own: Path) -> None:
         ),
         ({"gap_days": -1}, r"data\.gap_days=-1 must be 0 or more"),
         ({"smoothing": -0.5}, r"data\.smoothing=-0\.5 must be 0 or more"),
+        ({"gap_days": float("nan")}, r"data\.gap_days=nan must be 0 or more"),
+        ({"smoothing": float("inf")}, r"data\.smoothing=inf must be 0 or more"),
+        ({"mean": 0.5}, r"data\.mean=0\.5 and data\.std=1 .* Use data\.mean=0 data\.std=1"),
+        ({"std": [1, 1, 2]}, r"data\.std=\[1, 1, 2\] would change the density"),
         ({"density_scale": 0}, r"data\.density_scale=0 must be above 0\. Use data\.density_scale=30"),
         ({"in_channels": 4}, r"data\.inputs are 3 channels .* Use data\.in_channels=3"),
     ],

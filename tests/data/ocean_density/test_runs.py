@@ -111,6 +111,12 @@ def test_a_run_that_cannot_start_says_what_to_type(cli: Cli, drift_set: Path) ->
     assert "are 4 channels, data.inputs.in_channels is 3. Use data.inputs.in_channels=4." in outcome.err
 
 
+def test_a_head_of_another_scale_than_the_data_is_refused(cli: Cli, drift_set: Path) -> None:
+    outcome = cli("train.py", *FAST, f"data.root={drift_set}", "head.scale=1")
+    assert outcome.code == 2
+    assert "head.scale=1 is not data.density_scale=30.0, by which the network" in outcome.err, outcome.err
+
+
 def test_input_sets_are_swept_by_one_command(cli: Cli, drift_set: Path) -> None:
     words = ("-m", *FAST, "data/inputs=uv,ssh", f"data.root={drift_set}", "data.inputs.in_channels=9")
     outcome = cli("train.py", *words)

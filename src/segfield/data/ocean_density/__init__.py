@@ -20,7 +20,7 @@ from segfield.data.ocean_density.inputs import Inputs
 from segfield.data.ocean_density.prepared import Prepared
 from segfield.data.ocean_density.split import parts_by_time, refuse_shared
 from segfield.data.ocean_density.statistics import MEAN_DENSITY, checked, names_of, statistics
-from segfield.data.ocean_density.windows import HOUR, Windows, shown
+from segfield.data.ocean_density.windows import HOUR, Windows, gaps, shown
 from segfield.data.sample import Sample
 
 _log = logging.getLogger(__name__)
@@ -45,6 +45,8 @@ class OceanDensity(PixelwiseData):
 
     own_way: ClassVar[str] = "by time"
     root: str | None = None
+    mean: float | Sequence[float] = 0.0
+    std: float | Sequence[float] = 1.0
     inputs: Inputs
     density_scale: float = 30.0
     smoothing: float = 0.0
@@ -58,10 +60,15 @@ class OceanDensity(PixelwiseData):
     def __post_init__(self) -> None:
         super().__post_init__()
         for name, value in (("smoothing", self.smoothing), ("gap_days", self.gap_days)):
-            if value < 0:
+            if not 0 <= value < np.inf:
                 raise ValueError(f"data.{name}={value} must be 0 or more. Use data.{name}=0 for none.")
-        if self.density_scale <= 0:
+        if not 0 < self.density_scale < np.inf:
             raise ValueError(f"data.density_scale={self.density_scale} must be above 0. Use data.density_scale=30.")
+        if np.any(np.asarray(self.mean) != 0) or np.any(np.asarray(self.std) != 1):
+            raise ValueError(
+                f"data.mean={self.mean} and data.std={self.std} would change the density that a head starts from: "
+                "variables are standardised by data.inputs.standardised. Use data.mean=0 data.std=1."
+            )
         if self.in_channels != self.inputs.in_channels:
             raise ValueError(
                 f"data.inputs are {self.inputs.in_channels} channels with the current density, data.in_channels is "
@@ -169,11 +176,12 @@ class OceanDensity(PixelwiseData):
         self._learned.update(saved)
 
     def sequences(self, part: str) -> list[list[int]]:
-        """Return the indices of each ensemble's windows in order of time."""
+        """Return the indices of each ensemble's windows in order of time, of ensembles that have all of them here."""
         indices: dict[int, list[int]] = {}
         for index in self.indices(part):  # sorted by id
             indices.setdefault(_place(self.sample(index))[0], []).append(index)
-        return list(indices.values())
+        steps = len(self._prepared.leads) - 1  # a data.split_file may leave windows out
+        return [windows for windows in indices.values() if len(windows) == steps]
 
     def describe(self, index: int) -> str:
         """Return when a window begins: the release and the hours since, "2005-04-12 06:00 UTC, +18 h"."""
@@ -195,7 +203,9 @@ class OceanDensity(PixelwiseData):
         if len(usable) == len(covered):
             return usable
         spans = "; ".join(
-            f"{name} from {shown(times[0])} to {shown(times[-1])}" if len(times) else f"{name} no time at all"
+            f"{name} from {shown(times[0])} to {shown(times[-1])}{_without(times)}"
+            if len(times)
+            else f"{name} no time at all"
             for name, times in self._windows.times.items()
         )
         start, end = self._windows.start, self._windows.start + self._windows.leads[-1]
@@ -207,6 +217,12 @@ class OceanDensity(PixelwiseData):
             raise ValueError(f"{found} Prepare a set of files that cover these days, or choose other data/inputs.")
         _log.warning("%s They are left out.", found)
         return usable
+
+
+def _without(times: np.ndarray) -> str:
+    """Name the first gap of times."""
+    places = gaps(times)
+    return f", but not between {shown(times[places[0]])} and {shown(times[places[0] + 1])}" if len(places) else ""
 
 
 def _place(sample: Sample) -> tuple[int, int]:

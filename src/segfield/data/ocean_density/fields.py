@@ -51,6 +51,8 @@ class Fields:
         self.paths = {name: root / densities.FIELDS / f"{name}.nc" for name in names}
         self._open = {name: Handle(partial(densities.open_field, root, name)) for name in self.paths}
         self._latitude, self._longitude = latitude, longitude
+        for name, opened in self._open.items():
+            _check_axes(self.paths[name], opened())
         self.times = {name: nanoseconds(opened()["time"].values) for name, opened in self._open.items()}
         self._weights = {
             name: (_weights(opened()[_AXES[0]].values, latitude), _weights(opened()[_AXES[1]].values, longitude))
@@ -135,6 +137,16 @@ class Fields:
             weight = down @ has @ across.T
             found = np.divide(found, weight, out=np.full_like(found, np.nan), where=weight > 0.5)
         return np.asarray(found, dtype=np.float32)
+
+
+def _check_axes(path: Path, field: Any) -> None:
+    """Refuse axes that do not ascend: what lies between two of their places would be sought at the wrong end."""
+    for axis in ("time", *_AXES):
+        values = field[axis].values
+        if np.isnat(values).any() if axis == "time" else not np.isfinite(values).all():
+            raise ValueError(f"{path}: its {axis} has missing values. Prepare the set again.")
+        if not (values[1:] > values[:-1]).all():
+            raise ValueError(f"{path}: its {axis} does not ascend. Sort the field by it, or prepare the set again.")
 
 
 def _weights(source: npt.NDArray[np.float64], grid: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import final
 
-RULES = ("scalar", "east", "north", "stream", "none")
+from segfield.densities import RULES
+
 _KNOWN = {"ssh": "stream", "sst": "scalar"}
 # The six sets of the notes, conf/data/inputs/: what a message may offer.
 SETS = {
@@ -46,6 +47,11 @@ class Inputs:
     rules: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if isinstance(self.variables, str):
+            raise ValueError(
+                f"data.inputs.variables={self.variables} is a word, expected a list. Use "
+                f"data.inputs.variables=[{self.variables}]."
+            )
         if not self.variables:
             raise ValueError("data.inputs.variables is empty. Name some, for example data.inputs.variables=[ssh].")
         count, names = len(self.variables), ",".join(self.variables)

@@ -35,6 +35,13 @@ def neighbours(times: Times, moment: int) -> tuple[int, int, float]:
     return after - 1, after, float((moment - times[after - 1]) / (times[after] - times[after - 1]))
 
 
+def gaps(times: Times) -> npt.NDArray[np.int64]:
+    """Return the places of the times after which a gap comes: a step longer than 1.5 times the usual one."""
+    steps = np.diff(times)
+    usual = np.sort(steps)[(len(steps) - 1) // 2] if len(steps) else 0
+    return np.flatnonzero(steps > 1.5 * usual)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Windows:
     """The windows of a prepared set: step k of an ensemble leads from map k to map k + 1.
@@ -70,10 +77,12 @@ class Windows:
         return found
 
     def covered(self) -> npt.NDArray[np.bool_]:
-        """Return [S] whether every variable has all the times that an ensemble uses."""
+        """Return [S] whether every variable has all the times that an ensemble uses, none of them across a gap."""
         enough = np.ones(len(self.start), dtype=np.bool_)
         for name, (first, last) in self.uses().items():
             enough &= (first >= 0) & (last < len(self.times[name]))
+            for place in gaps(self.times[name]):
+                enough &= (last <= place) | (first > place)
         return enough
 
     def spans(self, ensembles: npt.NDArray[np.int64]) -> tuple[Times, Times]:
