@@ -22,7 +22,7 @@ from omegaconf.errors import InterpolationToMissingValueError, OmegaConfBaseExce
 from segfield.run import extras, launcher, placement, search
 from segfield.run.check import announce, problems
 from segfield.run.job import key_of
-from segfield.run.refusals import CONF, REFUSALS, culprit_of, plain
+from segfield.run.refusals import CONF, REFUSALS, culprit_of, plain, unresolved
 from segfield.run.worker import WorkerError, anchored, work
 
 _SWEEPS = ("hydra.sweep", "hydra.launcher", "hydra/sweeper", "hydra/launcher")  # words without use in a single run
@@ -131,7 +131,7 @@ def resolved(config: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:
         except InterpolationToMissingValueError:
             why[key] = f"{key}={raw} needs a value that must be given."
         except OmegaConfBaseException as error:
-            reason = f"{key}={raw} does not resolve: {str(error).splitlines()[0]}."
+            reason = f"{key}={raw} does not resolve: {unresolved(error)}."
             why[key] = f"{key} must be given: {key}=<value>." if raw == "???" else reason
     for key in why:
         OmegaConf.update(config, key, "???")

@@ -39,9 +39,6 @@ def plain(error: Exception, words: Sequence[str]) -> str:
             f"{error.override!r} is no override. Write group=option, key=value, +key=value to add or ~key to remove, "
             "in quotes where the shell would read it: 'data.size=[64,64]'."
         )
-    if dotted := [word for word in words if "." in word.partition("=")[0] and _is_group(word.partition("=")[0])]:
-        key, _, option = dotted[0].partition("=")
-        return f"{dotted[0]}: {key} has options, files of conf/. Write {key.replace('.', '/')}={option}."
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         return f"{error.filename or 'This place'}: {error.strerror or error}. {ELSEWHERE}"
     if "Config group override must be" in str(error):
@@ -57,8 +54,13 @@ def plain(error: Exception, words: Sequence[str]) -> str:
     return text + suggestion(text)
 
 
-def _is_group(key: str) -> bool:
-    return (CONF / key.replace(".", "/")).is_dir()
+def unresolved(error: Exception) -> str:
+    """Say why an interpolation does not resolve; data.inputs=ssh was typed where data/inputs=ssh was meant."""
+    text = str(error).splitlines()[0]
+    word = re.search(r"node `([\w.]+)` is not a container", text)
+    if word and (CONF / word[1].replace(".", "/")).is_dir():
+        return f"{word[1]} was given a word. Its options are chosen by {word[1].replace('.', '/')}=<option>"
+    return text
 
 
 def _owners(group: str) -> list[str]:
