@@ -1,4 +1,4 @@
-"""Times: from any origin to datetime64, gaps between them, and whether they cover the days that are needed."""
+"""Times: from any origin to datetime64, and gaps between them."""
 
 import datetime
 import re
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from segfield.densities import Field
 from segfield.drift.sources_open import numbers
 
 if TYPE_CHECKING:
@@ -123,17 +122,6 @@ def gaps(time: Times) -> list[tuple[np.datetime64, np.datetime64]]:
     steps = np.diff(time).astype("timedelta64[s]").astype(np.int64)
     usual = np.sort(steps)[(len(steps) - 1) // 2]  # the lower median: of two steps the shorter one
     return [(time[i], time[i + 1]) for i in np.flatnonzero(steps > 1.5 * usual)]
-
-
-def check_days(fields: Mapping[str, Field], first: np.datetime64, last: np.datetime64) -> None:
-    """Raise ValueError where a field does not cover the times first..last; the message says what it covers."""
-    for name, field in fields.items():
-        start, end = field.time[0], field.time[-1]
-        if first < start or last > end:
-            raise ValueError(
-                f"{name} covers {minute(start)} .. {minute(end)}, and {minute(first)} .. {minute(last)} is needed. "
-                "Give files of the missing days too, or let the drift begin and end within those that are there."
-            )
 
 
 def minute(when: np.datetime64) -> str:

@@ -122,6 +122,7 @@ def test_scores_do_not_depend_on_how_many_ensembles_are_rolled_out_at_once(ocean
     assert results[0] == results[1] == results[2]
 
 
+@pytest.mark.slow
 def test_a_run_with_a_roll_out_computes_what_one_without_it_does(
     fit: Fit, tmp_path: Path, ocean: Callable[..., OceanDensity]
 ) -> None:
@@ -148,6 +149,7 @@ def ocean_steps(folder: Path) -> list[tuple[int, int]]:
     return [(epoch, max(int(step) for of, step, _ in lines if int(of) == epoch)) for epoch in (1, 2)]
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_neither_lost_nor_doubled_rows(
     fit: Fit, forked: Callable[[Callable[[], object]], tuple[int, str]], tmp_path: Path, ocean: Callable[..., Any]
 ) -> None:

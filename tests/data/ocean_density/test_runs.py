@@ -34,6 +34,7 @@ def made(ocean: Ocean, drift_set: Path, tmp_path: Path, monkeypatch: pytest.Monk
     return lambda: ocean("sst", root=drift_set, standardised=("sst",), setup=False)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_what_it_learned_beside_its_split_and_its_files(cli: Cli, drift_set: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = ("data/inputs=sst_pair_standardised", f"data.root={drift_set}")

@@ -11,6 +11,7 @@ from segfield.drift.currents import geostrophic
 parcels = pytest.importorskip("parcels", reason="advection needs the extra: pip install -e '.[ocean]'")
 
 
+@pytest.mark.slow
 def test_in_a_steady_sea_particles_follow_the_contours_of_its_height(flow: Callable[..., Any]) -> None:
     axes = np.linspace(36, 40, 33), np.linspace(1, 5, 33)  # 1/8 degree, as altimetry has it
 

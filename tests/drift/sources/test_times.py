@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from segfield.drift.sources import read_fields
-from segfield.drift.sources_times import check_days, gaps
+from segfield.drift.sources_times import gaps
 
 Sea = Callable[..., Path]
 Area = tuple[float, float, float, float]
@@ -139,12 +139,3 @@ def test_gaps_are_told(sea: Sea, area: Area) -> None:
 def test_a_gap_is_longer_than_one_and_a_half_usual_steps(days: list[int], expected: list[tuple[int, int]]) -> None:
     found = gaps(np.array([APRIL + day * DAY for day in days]))
     assert found == [(APRIL + start * DAY, APRIL + end * DAY) for start, end in expected]
-
-
-def test_days_that_are_not_covered_are_told_with_those_that_are(sea: Sea, area: Area) -> None:
-    fields = read_fields([sea(adt=HEIGHT)], area).fields
-    check_days(fields, APRIL, APRIL + 2 * DAY)
-    with pytest.raises(
-        ValueError, match=r"ssh covers 2005-04-01 00:00 \.\. 2005-04-03 00:00, and .*04-05 00:00 is needed"
-    ):
-        check_days(fields, APRIL, APRIL + 4 * DAY)
