@@ -6,15 +6,17 @@ The last channel of the image is the current density times `scale`. Densities ar
 under autocast, and 0 outside `valid`.
 """
 
+from abc import ABC, abstractmethod
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
+from segfield.spatial import inside
 
-@final
-class Plain(nn.Module):
-    """Take the logits for the density itself: logits / scale. It may be negative, and of any mass.
+
+class _Head(nn.Module, ABC):
+    """What heads have in common. Not to be used by itself.
 
     Args:
         scale: data.density_scale, above 0.
@@ -25,7 +27,10 @@ class Plain(nn.Module):
 
     def __init__(self, scale: float) -> None:
         super().__init__()
-        self.scale = _checked_scale("plain", scale)
+        if not 0 < scale < float("inf"):
+            name = type(self).__name__.lower()
+            raise ValueError(f"head={name} needs scale > 0; got {scale}. Use head.scale=${{data.density_scale}}.")
+        self.scale = scale
 
     def forward(self, logits: Tensor, valid: Tensor | None, image: Tensor) -> Tensor:
         """Give densities.
@@ -36,79 +41,54 @@ class Plain(nn.Module):
             image: [N, C, H, W], cropped to the logits.
 
         Returns:
-            [N, 1, H, W].
+            [N, 1, H, W], 0 outside.
 
         Raises:
             ValueError: if the shapes do not fit one another.
         """
         _check_shapes(self, logits, valid, image)
-        return _inside(logits.float(), valid) / self.scale
+        return inside(self._scaled(logits.float(), valid, image[:, -1:].float()), valid) / self.scale
+
+    @abstractmethod
+    def _scaled(self, logits: Tensor, valid: Tensor | None, current: Tensor) -> Tensor:
+        """Return the next density times `scale`, anything outside, of logits and of the current one times `scale`."""
 
 
 @final
-class Residual(nn.Module):
+class Plain(_Head):
+    """Take the logits for the density itself: logits / scale. It may be negative, and of any mass."""
+
+    def _scaled(self, logits: Tensor, valid: Tensor | None, current: Tensor) -> Tensor:
+        return logits
+
+
+@final
+class Residual(_Head):
     """Take the logits for the change of the density: (image[:, -1:] + logits) / scale.
 
     A network that gives 0 everywhere is persistence. The density may be negative, and of any mass.
     Reference: Jenkins et al. 2022 (UncertainDrift), whose target is p(t+1) - p(t).
-
-    Args:
-        scale: data.density_scale, above 0.
-
-    Raises:
-        ValueError: if the scale is outside its range.
     """
 
-    def __init__(self, scale: float) -> None:
-        super().__init__()
-        self.scale = _checked_scale("residual", scale)
-
-    def forward(self, logits: Tensor, valid: Tensor | None, image: Tensor) -> Tensor:
-        """Give densities, as Plain does."""
-        _check_shapes(self, logits, valid, image)
-        return _inside(image[:, -1:].float() + logits.float(), valid) / self.scale
+    def _scaled(self, logits: Tensor, valid: Tensor | None, current: Tensor) -> Tensor:
+        return current + logits
 
 
 @final
-class Conserving(nn.Module):
+class Conserving(_Head):
     """Share the current mass out over the valid cells: softmax of the logits times the sum of image[:, -1:] / scale.
 
     Neither negative nor of another mass than before, at each step; what leaves the region cannot leave here. A sample
     without a valid cell has density 0.
-
-    Args:
-        scale: data.density_scale, above 0.
-
-    Raises:
-        ValueError: if the scale is outside its range.
     """
 
-    def __init__(self, scale: float) -> None:
-        super().__init__()
-        self.scale = _checked_scale("conserving", scale)
-
-    def forward(self, logits: Tensor, valid: Tensor | None, image: Tensor) -> Tensor:
-        """Give densities, as Plain does."""
-        _check_shapes(self, logits, valid, image)
-        mass = _inside(image[:, -1:].float(), valid).flatten(1).sum(1) / self.scale
-        logits = logits.float()
+    def _scaled(self, logits: Tensor, valid: Tensor | None, current: Tensor) -> Tensor:
+        mass = inside(current, valid).flatten(1).sum(1)
         if valid is not None:
             # Where nothing is valid -inf everywhere would be NaN, in the gradient too.
             nowhere = ~valid.flatten(1).any(1).view(-1, 1, 1, 1)
             logits = torch.where(valid, logits, torch.where(nowhere, 0.0, float("-inf")))
-        share = torch.softmax(logits.flatten(1), 1).view_as(logits)
-        return _inside(share, valid) * mass.view(-1, 1, 1, 1)
-
-
-def _inside(values: Tensor, valid: Tensor | None) -> Tensor:
-    """Return the values with 0 outside; filled, not multiplied: 0 * NaN is NaN."""
-    return values if valid is None else values.masked_fill(~valid, 0)
-
-
-def _checked_scale(name: str, scale: float) -> float:
-    if not 0 < scale < float("inf"):
-        raise ValueError(f"head={name} needs scale > 0; got {scale}. Use head.scale=${{data.density_scale}}.")
-    return scale
+        return torch.softmax(logits.flatten(1), 1).view_as(logits) * mass.view(-1, 1, 1, 1)
 
 
 def _check_shapes(head: nn.Module, logits: Tensor, valid: Tensor | None, image: Tensor) -> None:

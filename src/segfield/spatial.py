@@ -24,6 +24,16 @@ def centre_crop(x: Tensor, size: tuple[int, int]) -> Tensor:
     return x[..., top : top + size[0], left : left + size[1]]
 
 
+def inside(values: Tensor, valid: Tensor | None) -> Tensor:
+    """Return values with 0 where they are not valid; filled, not multiplied: 0 * NaN is NaN.
+
+    Args:
+        values: [..., H, W].
+        valid: bool, broadcast to the values; None: all.
+    """
+    return values if valid is None else values.masked_fill(~valid, 0)
+
+
 def mirror_extend(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Extend [..., H, W] on all four sides by reflection, repeated where the border is wider than the image.
 

@@ -83,24 +83,38 @@ def test_ranks_start_again_where_one_was_killed_or_lost_the_others() -> None:
     crashed = {1: Failure(-signal.SIGSEGV), 0: Failure(-signal.SIGTERM)}
     ended_by_the_agent = {0: Failure(LOST), 1: Failure(143)}
     for failures in (killed, crashed, ended_by_the_agent):
-        assert ranks._judge(failures) is None, "it raises where the run is over"  # type: ignore[func-returns-value]
+        ranks._judge(failures, restarted=False)  # it raises where the run is over
 
 
 @pytest.mark.parametrize("code", [1, 2])
 def test_an_error_of_its_own_ends_the_run_whatever_the_other_ranks_say(code: int) -> None:
     with pytest.raises(RankError, match=r"^rank 2 failed: no such file$"):
-        ranks._judge({0: Failure(LOST), 1: Failure(-signal.SIGTERM), 2: Failure(code, "no such file")})
+        ranks._judge({0: Failure(LOST), 1: Failure(-signal.SIGTERM), 2: Failure(code, "no such file")}, restarted=True)
 
 
 def test_a_hang_ends_the_run_with_what_the_rank_says_that_found_it() -> None:
     with pytest.raises(RankError, match=r"^rank 1 hangs$"):
-        ranks._judge({0: Failure(HUNG, "rank 1 hangs"), 1: Failure(-signal.SIGKILL)})
+        ranks._judge({0: Failure(HUNG, "rank 1 hangs"), 1: Failure(-signal.SIGKILL)}, restarted=False)
+
+
+def test_a_restart_that_hangs_is_followed_by_the_next_as_long_as_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = {"ranks": {"max_restarts": 2}, "trainer": trainer(devices=2), "threads": 2}
+    killed, hung = {1: Failure(-signal.SIGKILL)}, {0: Failure(HUNG, "rank 1 hangs: no sign for 8 s")}
+    ends = iter([killed, hung, {}])
+    monkeypatch.setattr(ranks, "_started", lambda *_: next(ends))
+    ranks.launch(tmp_path, (), config)
+    assert "rank 0 found that rank 1 hangs: no sign for 8 s: all ranks start again" in caplog.text
+    ends = iter([killed, hung, hung])
+    with pytest.raises(RankError, match=r"found that rank 1 hangs: no sign for 8 s, after 2 restarts"):
+        ranks.launch(tmp_path, (), config)
 
 
 @pytest.mark.parametrize("code", [130, 143])
 def test_ranks_that_saved_after_a_signal_end_the_run_as_interrupted(code: int) -> None:
     with pytest.raises(SystemExit) as stop:
-        ranks._judge({0: Failure(code), 1: Failure(code)})
+        ranks._judge({0: Failure(code), 1: Failure(code)}, restarted=False)
     assert stop.value.code == code
 
 

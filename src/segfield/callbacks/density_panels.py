@@ -6,8 +6,6 @@ Inputs | density now | truth | prediction | difference, maps with land, axes in 
 from typing import Any, final
 
 import numpy as np
-import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
 
 from segfield.callbacks.shown import FixedSamples, outputs_of
 from segfield.densities import CURRENT, EAST, NEXT, NORTH, UNITS
@@ -16,23 +14,11 @@ from segfield.spatial import centre_crop
 
 
 @final
-class DensityPanels(Callback):
-    """Draw some validation windows after every validation.
+class DensityPanels(FixedSamples):
+    """Draw some validation windows after every validation; height is that of a picture in pixels."""
 
-    Args:
-        samples: how many, spread evenly over the validation part.
-        height: of a picture, pixels.
-    """
-
-    def __init__(self, samples: int = 4, height: int = 256) -> None:
-        self.height = height
-        self._samples = FixedSamples(samples)
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Predict the windows and give the pictures to TensorBoard, against the global step."""
-        self._samples.show(trainer, lambda data, item: self._draw(pl_module, data, item))
-
-    def _draw(self, task: Any, data: Any, item: dict[str, Any]) -> np.ndarray:
+    def draw(self, task: Any, data: Any, item: dict[str, Any]) -> np.ndarray:
+        """Predict one sample and draw it: [h, w, 3] uint8."""
         densities, batch = outputs_of(task, [item])
         target = batch["target"][0].cpu().numpy()
         shown = centre_crop(item["image"], (densities.shape[-2], densities.shape[-1])).numpy()

@@ -7,8 +7,6 @@ Several classes, each in its colour: image | truth | prediction | comparison.
 from typing import Any, final
 
 import numpy as np
-import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback
 
 from segfield.callbacks.shown import FixedSamples, outputs_of
 from segfield.figures import panel
@@ -17,23 +15,11 @@ from segfield.spatial import centre_crop
 
 
 @final
-class Panels(Callback):
-    """Draw some validation samples after every validation.
+class Panels(FixedSamples):
+    """Draw some validation samples after every validation; height is the most pixels of a picture."""
 
-    Args:
-        samples: how many, spread evenly over the validation part.
-        height: of a picture, pixels at most.
-    """
-
-    def __init__(self, samples: int = 4, height: int = 256) -> None:
-        self.height = height
-        self._samples = FixedSamples(samples)
-
-    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Predict the samples and give the pictures to TensorBoard, against the global step."""
-        self._samples.show(trainer, lambda data, item: self._draw(pl_module, data, item))
-
-    def _draw(self, task: Any, data: Any, item: dict[str, Any]) -> np.ndarray:
+    def draw(self, task: Any, data: Any, item: dict[str, Any]) -> np.ndarray:
+        """Predict one sample and draw it: [h, w, 3] uint8."""
         logits, batch = outputs_of(task, [item])
         values = task.activation(logits.float())[0].cpu()
         shown = centre_crop(item["image"], (logits.shape[-2], logits.shape[-1])).permute(1, 2, 0).numpy()

@@ -1,11 +1,12 @@
 """What callbacks that draw have in common: where pictures go, and the same fixed validation samples each epoch."""
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from typing import Any, final
 
 import numpy as np
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.loggers import TensorBoardLogger
 from torch import Tensor
 
@@ -33,31 +34,36 @@ def outputs_of(task: Any, items: list[dict[str, Any]]) -> tuple[Tensor, dict[str
     return found
 
 
-@final
-class FixedSamples:
-    """Some validation samples, spread evenly, of which a picture goes to TensorBoard as panels/<id>.
+class FixedSamples(Callback, ABC):
+    """Draw some validation samples after every validation. Not to be used by itself.
 
     They are read apart from the validation's own batches, so a picture changes neither data nor scores.
 
     Args:
-        number: of samples.
+        samples: how many, spread evenly over the validation part.
+        height: of a picture, pixels; of one of an image, at most.
     """
 
-    def __init__(self, number: int) -> None:
-        self.number = number
+    def __init__(self, samples: int = 4, height: int = 256) -> None:
+        self.samples, self.height = samples, height
         self._items: list[dict[str, Any]] = []
 
-    def show(self, trainer: pl.Trainer, draw: Callable[[Any, dict[str, Any]], np.ndarray]) -> None:
-        """Give TensorBoard draw(data, item) of each sample, [h, w, 3] uint8; nothing where there is no TensorBoard."""
+    @abstractmethod
+    def draw(self, task: Any, data: Any, item: dict[str, Any]) -> np.ndarray:
+        """Draw one sample: [h, w, 3] uint8."""
+
+    @final
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Predict the samples and give the pictures to TensorBoard as panels/<id>, against the global step."""
         loggers = writers(trainer)
         if not loggers:
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]  # PixelwiseData
         if not self._items:
             part = data.indices("val")
-            chosen = np.linspace(0, len(part) - 1, min(self.number, len(part))).round().astype(int)
+            chosen = np.linspace(0, len(part) - 1, min(self.samples, len(part))).round().astype(int)
             self._items = [data.item(part[place]) for place in chosen]
         for item in self._items:
-            picture = draw(data, item)
+            picture = self.draw(pl_module, data, item)
             for logger in loggers:
                 logger.experiment.add_image(f"panels/{item['id']}", picture, shown_step(trainer), dataformats="HWC")

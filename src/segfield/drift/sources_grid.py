@@ -92,6 +92,7 @@ def _coordinate(dataset: "xr.Dataset", name: str, kind: tuple[str, str, str, str
     ]
 
     def fits(other: str) -> bool:
+        """Tell whether a variable is the axis, by units, standard name or name."""
         attributes = dataset.variables[other].attrs
         units, standard = str(attributes.get("units", "")).lower().strip(), attributes.get("standard_name")
         named_so = bool(re.match(kind[2], other.lower())) and units not in _PLANE

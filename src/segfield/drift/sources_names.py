@@ -74,6 +74,7 @@ def likely(field: str, names: Sequence[str]) -> list[str]:
     known = (field, *_NAMES.get(field, ()), *_STANDARD.get(field, ()))
 
     def resemblance(name: str) -> float:
+        """Return how much a name is like one of those known, in [0, 1]."""
         return max(difflib.SequenceMatcher(None, name.lower(), one.lower()).ratio() for one in known)
 
     near = sorted((name for name in names if resemblance(name) >= 0.55), key=resemblance, reverse=True)

@@ -5,19 +5,18 @@ densities.NEXT of the target. Values outside `valid`, NaN included, reach neithe
 without a valid cell contributes 0, and counts as a sample.
 """
 
+from abc import ABC, abstractmethod
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
 from segfield.densities import NEXT, TARGETS
+from segfield.spatial import inside
 
 
-@final
-class RMSE(nn.Module):
-    """Root of the mean squared error of the density times `scale`, at least 0; 0 is perfect, with a gradient of 0.
-
-    The loss of the ML-Drop notes, which scale their densities so that it is of order 0.1.
+class _Regression(nn.Module, ABC):
+    """A loss of the error of the density times `scale`. Not to be used by itself.
 
     Args:
         scale: data.density_scale, above 0.
@@ -28,7 +27,10 @@ class RMSE(nn.Module):
 
     def __init__(self, scale: float) -> None:
         super().__init__()
-        self.scale = _checked_scale("rmse", scale)
+        if not 0 < scale < float("inf"):
+            name = type(self).__name__.lower()
+            raise ValueError(f"loss={name} needs scale > 0; got {scale}. Use loss.scale=${{data.density_scale}}.")
+        self.scale = scale
 
     def forward(
         self, logits: Tensor, target: Tensor, weight: Tensor | None = None, valid: Tensor | None = None
@@ -38,7 +40,7 @@ class RMSE(nn.Module):
         Args:
             logits: [N, 1, H, W], densities in probability per cell.
             target: [N, 5, H, W], channels as densities.py names them.
-            weight: [N, 1, H, W], of the squared error, at least 0; None: 1 everywhere.
+            weight: [N, 1, H, W], of what is averaged over the cells, at least 0; None: 1 everywhere.
             valid: [N, 1, H, W] bool; None: all.
 
         Returns:
@@ -48,38 +50,42 @@ class RMSE(nn.Module):
             ValueError: if the shapes do not fit one another.
         """
         density, truth, cells = _cells(self, logits, target, weight, valid)
-        squared = ((density - truth) * self.scale) ** 2
+        cost = self._cost((density - truth) * self.scale)
         if weight is not None:
-            squared = squared * _inside(weight.float(), valid)
-        mean = squared.flatten(1).sum(1) / cells
-        some = mean > 0  # the root has no gradient at 0
-        return torch.where(some, torch.where(some, mean, 1.0).sqrt(), mean).mean()
+            cost = cost * inside(weight.float(), valid)
+        return self._of_sample(cost.flatten(1).sum(1) / cells).mean()
+
+    @abstractmethod
+    def _cost(self, error: Tensor) -> Tensor:
+        """Return what the error of each cell costs."""
+
+    def _of_sample(self, mean: Tensor) -> Tensor:
+        """Return the loss of each sample, [N], of the mean cost of its cells."""
+        return mean
 
 
 @final
-class MAE(nn.Module):
-    """Mean absolute error of the density times `scale`, at least 0; 0 is perfect.
+class RMSE(_Regression):
+    """Root of the mean squared error of the density times `scale`, at least 0; 0 is perfect, with a gradient of 0.
 
-    Args:
-        scale: data.density_scale, above 0.
-
-    Raises:
-        ValueError: if the scale is outside its range.
+    The loss of the ML-Drop notes, which scale their densities so that it is of order 0.1. A weight is of the squared
+    error.
     """
 
-    def __init__(self, scale: float) -> None:
-        super().__init__()
-        self.scale = _checked_scale("mae", scale)
+    def _cost(self, error: Tensor) -> Tensor:
+        return error**2
 
-    def forward(
-        self, logits: Tensor, target: Tensor, weight: Tensor | None = None, valid: Tensor | None = None
-    ) -> Tensor:
-        """Average the loss over the samples of a batch; arguments as those of RMSE, weight of the absolute error."""
-        density, truth, cells = _cells(self, logits, target, weight, valid)
-        error = ((density - truth) * self.scale).abs()
-        if weight is not None:
-            error = error * _inside(weight.float(), valid)
-        return (error.flatten(1).sum(1) / cells).mean()
+    def _of_sample(self, mean: Tensor) -> Tensor:
+        some = mean > 0  # the root has no gradient at 0
+        return torch.where(some, torch.where(some, mean, 1.0).sqrt(), mean)
+
+
+@final
+class MAE(_Regression):
+    """Mean absolute error of the density times `scale`, at least 0; 0 is perfect."""
+
+    def _cost(self, error: Tensor) -> Tensor:
+        return error.abs()
 
 
 @final
@@ -112,7 +118,7 @@ class KL(nn.Module):
         floored = density.clamp(min=self.floor)
         truth = truth / _mass(truth).clamp(min=torch.finfo(torch.float32).tiny)
         # Outside the truth is 0, and the floor keeps the logarithm finite.
-        predicted = floored / _mass(_inside(floored, valid)).clamp(min=self.floor)
+        predicted = floored / _mass(inside(floored, valid)).clamp(min=self.floor)
         return (torch.xlogy(truth, truth) - truth * predicted.log()).flatten(1).sum(1).mean()
 
 
@@ -124,22 +130,11 @@ def _cells(
     density, truth = logits.float(), target[:, NEXT : NEXT + 1].float()
     if valid is None:
         return density, truth, density.new_full(density.shape[:1], density.shape[2] * density.shape[3])
-    return _inside(density, valid), _inside(truth, valid), valid.flatten(1).sum(1).clamp(min=1)
-
-
-def _inside(values: Tensor, valid: Tensor | None) -> Tensor:
-    """Return the values with 0 outside; filled, not multiplied: 0 * NaN is NaN."""
-    return values if valid is None else values.masked_fill(~valid, 0)
+    return inside(density, valid), inside(truth, valid), valid.flatten(1).sum(1).clamp(min=1)
 
 
 def _mass(density: Tensor) -> Tensor:
     return density.flatten(1).sum(1).view(-1, 1, 1, 1)
-
-
-def _checked_scale(name: str, scale: float) -> float:
-    if not 0 < scale < float("inf"):
-        raise ValueError(f"loss={name} needs scale > 0; got {scale}. Use loss.scale=${{data.density_scale}}.")
-    return scale
 
 
 def _check_shapes(name: str, logits: Tensor, target: Tensor, weight: Tensor | None, valid: Tensor | None) -> None:

@@ -33,7 +33,8 @@ class Ranks:
 
     Args:
         max_restarts: how often all of them start again, from the last checkpoint, after one was killed.
-        timeout: [s] without a sign of progress from any rank, after which the one that hangs is named and the run ends.
+        timeout: [s] without a sign of progress from any rank, after which the one that hangs is named and the run ends;
+            a restart in which a rank hangs counts as one, and is followed by the next.
         port: where rank 0 listens for the others; None: any free one.
 
     Raises:
@@ -101,7 +102,7 @@ def launch(folder: Path, placement: Sequence[str], config: dict[str, Any]) -> No
     """Start the ranks of a run on this node and wait for them; after a kill start them again.
 
     Raises:
-        RankError: if a rank failed, hangs, or was killed more often than ranks.max_restarts.
+        RankError: if a rank failed, hangs without a kill before, or the restarts were more than ranks.max_restarts.
         SystemExit: 130 or 143 after SIGINT or SIGTERM, which the ranks have got too.
         ValueError: if the port is taken.
     """
@@ -112,7 +113,7 @@ def launch(folder: Path, placement: Sequence[str], config: dict[str, Any]) -> No
         failures = _started(command, local_ranks(trainer), ranks)
         if not failures:
             return
-        _judge(failures)
+        _judge(failures, restarted=restart > 0)
         told = "; ".join(f"rank {number} {_end(failure)}" for number, failure in sorted(failures.items()))
         if {failure.exitcode for failure in failures.values()} == {LOST}:
             told += "; one ended without a word, see ranks/*.log"
@@ -185,10 +186,13 @@ def _quiet() -> Iterator[None]:
         logger.removeHandler(nowhere)
 
 
-def _judge(failures: Mapping[int, Any]) -> None:
-    """Return where the ranks may start again; else raise what ended the run."""
+def _judge(failures: Mapping[int, Any], *, restarted: bool) -> None:
+    """Return where the ranks may start again; else raise what ended the run.
+
+    A rank that hangs does so again, as a rule; not where it met the others anew after a kill.
+    """
     by_code = {failure.exitcode: (number, failure) for number, failure in sorted(failures.items(), reverse=True)}
-    if HUNG in by_code:
+    if HUNG in by_code and not restarted:
         raise RankError(by_code[HUNG][1].message)
     own = [(number, failure) for number, failure in sorted(failures.items()) if failure.exitcode in (1, 2)]
     if own:
@@ -201,6 +205,8 @@ def _judge(failures: Mapping[int, Any]) -> None:
 def _end(failure: Any) -> str:
     if failure.exitcode < 0:
         return f"was killed ({signal.Signals(-failure.exitcode).name})"
+    if failure.exitcode == HUNG:
+        return f"found that {failure.message}"
     return "lost the others" if failure.exitcode == LOST else f"ended with exit code {failure.exitcode}"
 
 
