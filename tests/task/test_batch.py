@@ -25,18 +25,6 @@ TrainerOf = Callable[..., pl.Trainer]
 BatchOf = Callable[..., dict[str, Any]]
 
 
-class Narrow(nn.Module):
-    """A network without padding: logits are four pixels smaller on each side."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Conv2d(1, 1, 9)
-
-    def forward(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.layer(image)
-        return logits
-
-
 class Recorded(nn.Module):
     """A loss that keeps what it was called with."""
 
@@ -51,7 +39,7 @@ class Recorded(nn.Module):
 
 def test_the_truth_is_cropped_to_smaller_logits_and_never_resized(task_of: TaskOf, batch_of: BatchOf) -> None:
     batch = batch_of()
-    logits, cropped = task_of(model=Narrow()).predict_batch({**batch, "image": batch["image"].float()})
+    logits, cropped = task_of(model=nn.Conv2d(1, 1, 9)).predict_batch({**batch, "image": batch["image"].float()})
     assert logits.shape == (3, 1, 8, 8)
     for name in ("target", "weight", "valid"):
         assert torch.equal(cropped[name], batch[name][..., 4:12, 4:12]), name
@@ -75,7 +63,7 @@ def test_loss_is_called_with_cropped_logits_target_weight_and_valid(
     task_of: TaskOf, trainer_of: TrainerOf, batch_of: BatchOf
 ) -> None:
     loss, batch = Recorded(), batch_of()
-    task = task_of(model=Narrow(), loss=loss)
+    task = task_of(model=nn.Conv2d(1, 1, 9), loss=loss)
     loader: Any = torch.utils.data.DataLoader([batch], batch_size=None)  # type: ignore[arg-type]  # a list serves
     trainer_of().validate(task, loader, verbose=False)
     ((logits, target, weight, valid),) = loss.calls

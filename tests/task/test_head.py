@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from segfield.densities import CURRENT, EAST, MEAN, NEXT, NORTH, TARGETS
 from segfield.heads import Conserving, Residual
@@ -23,18 +23,6 @@ pytestmark = [
 TaskOf = Callable[..., PixelwiseTask]
 TrainerOf = Callable[..., pl.Trainer]
 SCALE = 20.0
-
-
-class Narrow(nn.Module):
-    """A network without padding: logits are four pixels smaller on each side."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layer = nn.Conv2d(2, 1, 9)
-
-    def forward(self, image: Tensor) -> Tensor:
-        logits: Tensor = self.layer(image)
-        return logits
 
 
 def batch_of(samples: int = 4, side: int = 16) -> dict[str, Any]:
@@ -70,7 +58,7 @@ def density_task(task_of: TaskOf, **changes: Any) -> PixelwiseTask:
 @pytest.mark.parametrize("kind", [Residual, Conserving])
 def test_the_head_is_applied_to_image_and_valid_cropped_to_the_logits(kind: type[nn.Module], task_of: TaskOf) -> None:
     batch, head = batch_of(), kind(SCALE)
-    task = density_task(task_of, model=Narrow(), head=head)
+    task = density_task(task_of, model=nn.Conv2d(2, 1, 9), head=head)
     density, cropped = task.predict_batch(task.prepare(batch))
     centre = (slice(None), slice(None), slice(4, 12), slice(4, 12))
     assert torch.equal(density, head(task(batch["image"]), batch["valid"][centre], batch["image"][centre]))
