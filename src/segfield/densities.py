@@ -235,6 +235,14 @@ def _opened(path: Path) -> "xr.Dataset":
         raise ValueError(f"{path} cannot be read: {error}. Restore it, or prepare the set again.") from error
 
 
+def checked_scale(group: str, of: object, scale: float) -> float:
+    """Return what multiplies densities for a network; raise ValueError, which names the key, where it is not above 0."""
+    if not 0 < scale < float("inf"):
+        name = type(of).__name__.lower()
+        raise ValueError(f"{group}={name} needs scale > 0; got {scale}. Use {group}.scale=${{data.density_scale}}.")
+    return scale
+
+
 def protocol(dataset: "xr.Dataset") -> dict[str, Any]:
     """Return the protocol that a set was made by; {} where it does not say."""
     found: dict[str, Any] = json.loads(dataset.attrs.get("protocol", "{}"))

@@ -12,6 +12,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from segfield.densities import checked_scale
 from segfield.spatial import inside
 
 
@@ -27,10 +28,7 @@ class _Head(nn.Module, ABC):
 
     def __init__(self, scale: float) -> None:
         super().__init__()
-        if not 0 < scale < float("inf"):
-            name = type(self).__name__.lower()
-            raise ValueError(f"head={name} needs scale > 0; got {scale}. Use head.scale=${{data.density_scale}}.")
-        self.scale = scale
+        self.scale = checked_scale("head", self, scale)
 
     def forward(self, logits: Tensor, valid: Tensor | None, image: Tensor) -> Tensor:
         """Give densities.

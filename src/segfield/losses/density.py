@@ -11,7 +11,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
-from segfield.densities import NEXT, TARGETS
+from segfield.densities import NEXT, TARGETS, checked_scale
 from segfield.spatial import inside
 
 
@@ -27,10 +27,7 @@ class _Regression(nn.Module, ABC):
 
     def __init__(self, scale: float) -> None:
         super().__init__()
-        if not 0 < scale < float("inf"):
-            name = type(self).__name__.lower()
-            raise ValueError(f"loss={name} needs scale > 0; got {scale}. Use loss.scale=${{data.density_scale}}.")
-        self.scale = scale
+        self.scale = checked_scale("loss", self, scale)
 
     def forward(
         self, logits: Tensor, target: Tensor, weight: Tensor | None = None, valid: Tensor | None = None
