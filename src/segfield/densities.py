@@ -236,7 +236,7 @@ def _opened(path: Path) -> "xr.Dataset":
 
 
 def checked_scale(group: str, of: object, scale: float) -> float:
-    """Return what multiplies densities for a network; raise ValueError, which names the key, where it is not above 0."""
+    """Return what multiplies densities for a network; not above 0 it is a ValueError that names the key."""
     if not 0 < scale < float("inf"):
         name = type(of).__name__.lower()
         raise ValueError(f"{group}={name} needs scale > 0; got {scale}. Use {group}.scale=${{data.density_scale}}.")
