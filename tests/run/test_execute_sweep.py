@@ -156,21 +156,26 @@ def test_a_signal_saves_every_job_and_the_same_command_goes_on(
 def test_a_sweep_whose_process_is_killed_is_continued_and_ends_as_an_undisturbed_one(
     sweeps: Sweeps, tmp_path: Path, preload: str
 ) -> None:
-    words = [*TINY, "trainer.max_epochs=60", "seed=1,2", "hydra.launcher.jobs=2", f"hydra.launcher.preload={preload}"]
-    with sweeps.start(PROJECT / "train.py", "-m", *words, "hydra.sweep.dir=sweep") as process:
+    words = (*TINY, *act("hold"), "trainer.max_epochs=4", "seed=1,2", "hydra.sweep.dir=sweep")
+    at_once = ("hydra.launcher.jobs=2", f"hydra.launcher.preload={preload}")
+    consoles = [tmp_path / f"sweep/{job}/console.txt" for job in (0, 1)]
+    with sweeps.start(PROJECT / "train.py", "-m", *words, *at_once) as process:
         wait_for(lambda: saved(tmp_path / "sweep/0") and saved(tmp_path / "sweep/1"))
         process.kill()  # its jobs get SIGTERM by that
         process.communicate()
-    code, said = sweeps.execute("hydra.launcher.jobs=2", f"hydra.launcher.preload={preload}")  # jobs may still save
+    wait_for(lambda: all("SIGTERM: saving after" in console.read_text() for console in consoles))
+    (tmp_path / "sweep/go").touch()
+    code, said = sweeps.execute(*at_once)  # jobs may still save
     assert code == 0, said
     assert states(tmp_path) == ["finished", "finished"]
     for job in (0, 1):
-        assert len(yaml.safe_load((tmp_path / f"sweep/{job}/environment.yaml").read_text())) == 2
-        assert "SIGTERM: saving after" in (tmp_path / f"sweep/{job}/console.txt").read_text()
-    (tmp_path / "twin").mkdir()
-    shutil.copy(tmp_path / "sweep/1/config.yaml", tmp_path / "twin")
-    assert sweeps("-m", "segfield", "execute", "twin")[0] == 0
-    assert (tmp_path / "sweep/1/trace.csv").read_bytes() == (tmp_path / "twin/trace.csv").read_bytes()
+        first, second = yaml.safe_load((tmp_path / f"sweep/{job}/environment.yaml").read_text())
+        assert (first["from_step"], second["from_step"]) in ((0, 2), (0, 3))
+    twin = tmp_path / "sweep/twin"
+    twin.mkdir()
+    shutil.copy(tmp_path / "sweep/1/config.yaml", twin)
+    assert sweeps("-m", "segfield", "execute", twin)[0] == 0
+    assert (tmp_path / "sweep/1/trace.csv").read_bytes() == (twin / "trace.csv").read_bytes()
 
 
 def test_an_edit_of_conf_while_a_sweep_runs_does_not_reach_its_jobs(sweeps: Sweeps, tmp_path: Path) -> None:
