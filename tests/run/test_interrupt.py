@@ -1,8 +1,10 @@
 import contextlib
+import importlib
 import os
 import signal
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,34 @@ def test_a_handler_that_stands_there_already_is_kept() -> None:
     finally:
         signal.signal(signal.SIGTERM, before)
     assert received == [signal.SIGTERM]
+
+
+@pytest.mark.parametrize(("number", "end"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_an_import_is_not_cut_in_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, end: type[BaseException]
+) -> None:
+    text = f"import os, time\nos.kill(os.getpid(), {int(number)})\ntime.sleep(0.2)\nwhole = True\n"
+    (tmp_path / f"halves{number}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    seen: list[bool] = []
+
+    def work() -> None:
+        with terminable():
+            seen.append(importlib.import_module(f"halves{number}").whole)
+            threading.Event().wait(10)
+
+    with pytest.raises(end):
+        work()
+    assert seen == [True]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_import_that_does_not_end_is_cut_after_some_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("segfield.run.interrupt._LONGEST", 0.2)
+    (tmp_path / "endless.py").write_text("import os, time\nos.kill(os.getpid(), 15)\ntime.sleep(30)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SystemExit), terminable():
+        importlib.import_module("endless")
 
 
 def test_in_another_thread_nothing_is_handled() -> None:

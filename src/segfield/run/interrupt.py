@@ -1,41 +1,50 @@
 """SIGTERM and SIGINT outside the steps: while a run is built, and while its last word is written.
 
 Within the steps callbacks/signals.py saves first; it gives the handlers of here back when it is over. A scheduler's
-signal ends a run in the same way, and is then handed to the library that waits for it.
+signal ends a run in the same way, and is then handed to the library that waits for it. No signal ends an import:
+extension modules turn what a handler raises there into an ImportError, which whoever looks for a package takes for
+its absence; the signal is lost, and the next import of the half-made module fails.
 """
 
 import contextlib
+import os
 import signal
 import threading
 from collections.abc import Iterator
+from time import monotonic
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, final
 
 from segfield.processes import scheduled
 
 _BOTH = (signal.SIGINT, signal.SIGTERM)
+_AGAIN = 0.05  # [s] until a signal that came in an import comes again
+_LONGEST = 60.0  # [s] that it waits for imports
 
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
     """Let SIGTERM end the block with SystemExit(143), so that it can clean up as after Ctrl-C (KeyboardInterrupt).
 
-    A handler that stands already is the caller's and stays, as does everything outside the main thread. At the end all
-    signals have their handlers of before: after a Ctrl-C in its setup Lightning 2.6.6 leaves SIGINT ignored. A
-    scheduler's signal ends the block too, with SystemExit(128 + number); then its library's handler is called.
+    Both wait for the end of an import. A handler that stands already is the caller's and stays, as does everything
+    outside the main thread. At the end all signals have their handlers of before: after a Ctrl-C in its setup
+    Lightning 2.6.6 leaves SIGINT ignored. A scheduler's signal ends the block too, with SystemExit(128 + number); then
+    its library's handler is called.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before, told = {number: signal.getsignal(number) for number in (*_BOTH, *scheduled())}, scheduled()
-    for number in told if before[signal.SIGTERM] != signal.SIG_DFL else (*told, signal.SIGTERM):
-        signal.signal(number, _stop)
+    ours = {signal.SIGTERM: signal.SIG_DFL, signal.SIGINT: signal.default_int_handler}
+    stop = _Stop()
+    for number in (*told, *(number for number, usual in ours.items() if before[number] == usual)):
+        signal.signal(number, stop)
     try:
         yield
-    except SystemExit as stop:
+    except SystemExit as end:
         _restore(before)
         for number in told:
-            if stop.code == 128 + number:
+            if end.code == 128 + number:
                 signal.raise_signal(number)
         raise
     finally:
@@ -62,5 +71,28 @@ def _restore(before: dict[signal.Signals, Any]) -> None:
             signal.signal(number, handler)
 
 
-def _stop(number: int, frame: FrameType | None) -> NoReturn:
-    raise SystemExit(128 + number)
+@final
+class _Stop:
+    """A handler that raises KeyboardInterrupt after SIGINT and SystemExit after any other, once no import goes on."""
+
+    def __init__(self) -> None:
+        self._came: dict[int, float] = {}
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        came = self._came.setdefault(number, monotonic())
+        if _imports(frame) and monotonic() - came < _LONGEST:
+            again = threading.Timer(_AGAIN, os.kill, (os.getpid(), number))
+            again.daemon = True
+            again.start()
+            return
+        del self._came[number]
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+
+def _imports(frame: FrameType | None) -> bool:
+    """Tell whether a frame is part of an import."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
