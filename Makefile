@@ -16,7 +16,7 @@ test: setup check
 
 # Two at a time: each waits half of its time, for processes that start, die or hang on purpose.
 test-slow: setup
-	$(MAKE) -j2 --output-sync=target slow-ranks slow-runs slow-others
+	$(MAKE) -k -j2 --output-sync=target slow-ranks slow-runs slow-others
 
 slow-runs: setup
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m slow --durations=10 tests/run
