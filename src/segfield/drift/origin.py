@@ -64,13 +64,21 @@ def claim(folder: Path, asked: Header) -> None:
     write_text(folder / BLOCKS / HEADER, json.dumps(asked, indent=2) + "\n")
 
 
+def _hashes(files: Any) -> dict[str, str]:
+    """Return the hashes of files by name; folders may hold files of one name."""
+    found = dict[str, str]()
+    for name, sha in sorted(map(tuple, files or [])):
+        found[name] = f"{found[name]}, {sha[:12]}" if name in found else f"sha256 {sha[:12]}"
+    return found
+
+
 def _compare(folder: Path, found: Header, asked: Header, what: str) -> None:
     """Raise ValueError that shows the keys in which two headers differ."""
     lines = []
     for section, wanted in asked.items():
         there = found.get(section, {})
         if section == "sources":
-            there, wanted = ({name: f"sha256 {sha[:12]}" for name, sha in one or []} for one in (there, wanted))
+            there, wanted = _hashes(there), _hashes(wanted)
         for key in dict.fromkeys([*there, *wanted]):
             one, other = there.get(key, "absent"), wanted.get(key, "absent")
             if one != other:
