@@ -114,7 +114,10 @@ def _decoded(variable: "xr.Variable", name: str, given: str | None, file: str) -
             warnings.simplefilter("ignore", xr.SerializationWarning)
             when = xr.decode_cf(raw)["when"].values.astype("datetime64[us]")
     except (ValueError, OverflowError, TypeError) as error:
-        raise ValueError(f"{file}: {name} in {units!r} cannot be read as dates: {error}") from error
+        raise ValueError(
+            f"{file}: {name} in {units!r} cannot be read as dates. Say since when it counts: "
+            "'units={time: days since 1950-01-01}'"
+        ) from error
     years = when.astype("datetime64[Y]").astype(int) + 1970
     if years.size and not (years.min() >= _YEARS[0] and years.max() <= _YEARS[1]):  # nanoseconds would wrap around
         raise ValueError(

@@ -50,7 +50,9 @@ def test_times_without_an_origin_are_an_error_until_the_setting_gives_one(sea: S
 
 
 def test_an_origin_that_is_no_date_is_refused(sea: Sea, area: Area) -> None:
-    with pytest.raises(ValueError, match=r"a\.nc: time in 'days since yesterday' cannot be read as dates"):
+    with pytest.raises(
+        ValueError, match=r"a\.nc: time in 'days since yesterday' cannot be read as dates\. Say since when"
+    ):
         read_fields([sea(adt=HEIGHT, time={"units": "days since yesterday"})], area)
 
 
