@@ -33,6 +33,10 @@ def test_a_region_wider_than_the_margin_widens_where_particles_move() -> None:
         ({"seed": 1.5}, "seed=1.5 must be a whole number, 0 or more"),
         ({"block": True}, "block=True must be a whole number"),
         ({"particles": 70_000}, r"particles=70000 must be at most 65535: .* Use particles=65535"),
+        (
+            {"resolution": 10**20},
+            "resolution=1.* must be at most 5000 cells per degree: .* Use for example resolution=48",
+        ),
         ({"radius_km": 0}, "radius_km=0 must be a number above 0"),
         ({"margin": -1}, "margin=-1 must be a number above 0 or 0"),
         ({"days": "three"}, "days=three must be a number above 0"),

@@ -4,8 +4,10 @@ Particles are inside, left or beached, and none ever comes back: at every time t
 that beached are as many as were released.
 """
 
-from dataclasses import dataclass
-from typing import Any, final
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any, Self, final
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +79,21 @@ class Sparse:
             return None
         rows, columns = self.rows, self.columns
         return int(rows.min()), int(rows.max()) + 1, int(columns.min()), int(columns.max()) + 1
+
+    def each(self) -> Iterator[Self]:
+        """Return the counts of one ensemble after the other: maps of a large region fill memory."""
+        last = [0, *self.ends[:, -1].tolist()]
+        for number, (begin, end) in enumerate(pairwise(last)):
+            here, entries = slice(number, number + 1), slice(begin, end)
+            yield replace(
+                self,
+                ends=self.ends[here] - begin,
+                rows=self.rows[entries],
+                columns=self.columns[entries],
+                counts=self.counts[entries],
+                left=self.left[here],
+                beached=self.beached[here],
+            )
 
     def dense(self, region: Region) -> Block:
         """Return counts [E, T, H, W] of a region that holds all cells, and the losses."""

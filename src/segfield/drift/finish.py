@@ -1,4 +1,4 @@
-"""The last step: densities.nc and the fields from all blocks, of which one is in memory at a time."""
+"""The last step: densities.nc and the fields from all blocks, one in memory at a time, and one ensemble's maps."""
 
 import json
 import shutil
@@ -64,7 +64,7 @@ def finish(folder: Path, plan: Plan, history: str) -> Summary:
         },
     )
 
-    every = (read(path)[0].dense(region) for path, _ in files(folder, protocol))
+    every = (one.dense(region) for path, _ in files(folder, protocol) for one in read(path)[0].each())
     cut = [_cut(field, (south, north, west, east)) for field in plan.fields]
     densities.write(folder, layout, every, cut)
     shutil.rmtree(folder / BLOCKS)

@@ -1,6 +1,7 @@
 """What a set of drift densities is made by, written before its first block: two sets with equal headers are equal."""
 
 import json
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -30,16 +31,30 @@ def header(protocol: Protocol, sources: list[tuple[str, str]], reading: dict[str
     return {"protocol": protocol.to_json(), "reading": reading, "sources": files, "versions": versions}
 
 
-def state(folder: Path, asked: Header) -> str:
+def state(folder: Path, asked: Header, fields: Sequence[str] = ()) -> str:
     """Return whether the folder is new, begun, or holds the finished set; nothing is changed.
 
+    Args:
+        folder: of the set.
+        asked: what it is to be made by.
+        fields: that a finished set must still have.
+
     Raises:
-        ValueError: if it holds a set that was made by something else, or no set at all.
+        ValueError: if it holds a set that was made by something else, one that is damaged, or no set at all.
     """
     if (folder / COUNTS).is_file():
-        with densities.open_counts(folder) as found:
-            sections = {name: json.loads(found.attrs[name]) for name in asked if name in found.attrs}
+        again = f" To make the set again in its place, delete {folder} first."
+        try:
+            with densities.open_counts(folder) as found:
+                sections = {name: json.loads(found.attrs[name]) for name in asked if name in found.attrs}
+        except ValueError as error:
+            raise ValueError(f"{error}{again}") from error
         _compare(folder, sections, asked, "holds a finished set")
+        for name in fields:
+            try:
+                densities.open_field(folder, name).close()
+            except ValueError as error:
+                raise ValueError(f"{folder} holds this very set, but not whole: {error}{again}") from error
         return "finished"
     if any((folder / BLOCKS).glob("[0-9]*.npz")):
         try:
@@ -59,9 +74,29 @@ def state(folder: Path, asked: Header) -> str:
     return "new"
 
 
+def make(folder: Path) -> None:
+    """Make a folder and those above it.
+
+    Raises:
+        ValueError: if that is impossible; the message says what to type.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{folder} cannot be made: {error.strerror}. Use another folder: out=<folder>.") from error
+
+
 def claim(folder: Path, asked: Header) -> None:
     """Write the header; where there are blocks, state() has found it to be the same."""
     write_text(folder / BLOCKS / HEADER, json.dumps(asked, indent=2) + "\n")
+
+
+def _hashes(files: Any) -> dict[str, str]:
+    """Return the hashes of files by name; folders may hold files of one name."""
+    found = dict[str, str]()
+    for name, sha in sorted(map(tuple, files or [])):
+        found[name] = f"{found[name]}, {sha[:12]}" if name in found else f"sha256 {sha[:12]}"
+    return found
 
 
 def _compare(folder: Path, found: Header, asked: Header, what: str) -> None:
@@ -70,7 +105,7 @@ def _compare(folder: Path, found: Header, asked: Header, what: str) -> None:
     for section, wanted in asked.items():
         there = found.get(section, {})
         if section == "sources":
-            there, wanted = ({name: f"sha256 {sha[:12]}" for name, sha in one or []} for one in (there, wanted))
+            there, wanted = _hashes(there), _hashes(wanted)
         for key in dict.fromkeys([*there, *wanted]):
             one, other = there.get(key, "absent"), wanted.get(key, "absent")
             if one != other:

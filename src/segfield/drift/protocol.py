@@ -13,6 +13,7 @@ from typing import Any, Literal, Self, get_args
 Currents = Literal["auto", "uv", "ssh"]
 CURRENTS = get_args(Currents)
 MOST_PARTICLES = 65535  # counts are uint16
+MOST_CELLS = 5000  # per degree: positions are kept in single precision, to 2 m at worst
 _WHOLE = {"ensembles": 1, "particles": 1, "resolution": 1, "seed": 0, "block": 1}  # the least of each
 _EXAMPLES = {"box": "[37.89,38.89,2.71,3.71]", "region": "[37,40,1,5]"}
 
@@ -32,7 +33,7 @@ class Protocol:
         dt_hours: step of the Runge-Kutta integration of fourth order; it divides every_hours.
         days: that they drift.
         every_hours: between two maps; it divides the days.
-        resolution: cells per degree. Cells start at whole multiples of 1/resolution, so that sets share cells.
+        resolution: cells per degree, at most 5000. They start at whole multiples of 1/resolution: sets share cells.
         margin: degrees around the box in which particles move, as far as the fields reach.
         region: [south, north, west, east] that is counted: what leaves it leaves the mass. None: the smallest one that
             holds all particles, and a cell around it. One that is wider than the margin widens where they move.
@@ -85,6 +86,11 @@ class Protocol:
             raise ValueError(
                 f"particles={self.particles} must be at most {MOST_PARTICLES}: counts are written in 16 bits. "
                 f"Use particles={MOST_PARTICLES}, and more ensembles."
+            )
+        if self.resolution > MOST_CELLS:
+            raise ValueError(
+                f"resolution={self.resolution} must be at most {MOST_CELLS} cells per degree: positions are known to "
+                "about 2 m. Use for example resolution=48."
             )
         for name in ("radius_km", "dt_hours", "days", "every_hours", "margin"):
             value = getattr(self, name)

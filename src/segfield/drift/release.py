@@ -74,7 +74,10 @@ def draw(protocol: Protocol, number: int, starts: Times, land: Land) -> Release:
         while land.at(*centre):
             redrawn += 1
             if redrawn > _TRIES:
-                raise ValueError(f"box={list(protocol.box)} has no sea: {_TRIES} points in it were on land. Move it.")
+                raise ValueError(
+                    f"box={list(protocol.box)} has no sea: {_TRIES} points in it were on land, "
+                    "where the currents are always missing. Move it."
+                )
             centre = float(rng.uniform(south, north)), float(rng.uniform(west, east))
     positions = np.empty((protocol.particles, 2))
     wanted = np.arange(protocol.particles)

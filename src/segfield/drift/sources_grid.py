@@ -24,6 +24,7 @@ _LATITUDE = (r"degrees?_?n(orth)?$", "latitude", r"(nav_)?lat(itude)?(_\w+)?$|gp
 _LONGITUDE = (r"degrees?_?e(ast)?$", "longitude", r"(nav_)?lon(gitude)?(_\w+)?$|glam\w$", "x")
 _PLANE = ("m", "km", "metre", "meter", "metres", "meters")
 _LEVELS = r"(dept|lev|z|s_rho|s_w|sigma|elevation|height|layer|k$|nav_lev|olevel)"
+_FOLLOWING = r"(s_rho|s_w|sigma)"  # levels that follow the ground
 _REGRID = "Regrid it first, for example by cdo remapbil,r1440x720 {file} new.nc"
 
 
@@ -200,7 +201,7 @@ def surface(dataset: "xr.Dataset", dims: Sequence[str], name: str, file: str) ->
     """
     chosen, notes = dict[str, int](), []
     for dim in dims:
-        its = dataset.variables.get(dim)
+        its = dataset.variables.get(dim, _levels_along(dataset, dim))
         attributes = its.attrs if its is not None else {}
         vertical = attributes.get("axis") == "Z" or "positive" in attributes or re.match(_LEVELS, dim.lower())
         size = dataset.sizes[dim]
@@ -210,8 +211,19 @@ def surface(dataset: "xr.Dataset", dims: Sequence[str], name: str, file: str) ->
                 f"Choose one of them, for example by ncks -d {dim},0 {file} new.nc"
             )
         heights = np.abs(numbers(its)) if its is not None and its.dims == (dim,) else np.zeros(1)
+        if size > 1 and its is None and re.match(_FOLLOWING, dim.lower()):  # ROMS counts from the ground, POM does not
+            raise ValueError(
+                f"{file}: {name} has {size} levels along {dim}, and nothing says how deep they are. Choose the one at "
+                f"the surface, for example by ncks -d {dim},0 {file} new.nc"
+            )
         chosen[dim] = int(np.nanargmin(heights)) if np.isfinite(heights).any() else 0
         if vertical:
             level = f"{dim} {heights[chosen[dim]]:g}" if its is not None else f"the first {dim}"
             notes.append(f"of {size} level{'s' * (size > 1)} the uppermost, {level}, is taken.")
     return chosen, notes
+
+
+def _levels_along(dataset: "xr.Dataset", dim: str) -> "xr.Variable | None":
+    """Return the depths along a dimension without a coordinate of its name: nav_lev along z."""
+    along = (its for name, its in dataset.variables.items() if its.dims == (dim,) and re.match(_LEVELS, str(name)))
+    return next(along, None)

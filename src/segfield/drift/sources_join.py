@@ -65,23 +65,33 @@ def joined(name: str, reading: Reading) -> tuple[Field, list[str]]:
         raise ValueError(f"{name} of {minute(time[order[twice[0]]])} is {where}. Give files that hold each time once.")
     blocks = [values for _, values, _ in reading.pieces]
     values = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
+    source = f"{reading.rank[-1]} of {_named([file for _, _, file in reading.pieces])}"
     notes = []
     if (order[1:] < order[:-1]).any():
         values = values[order]
         if any((np.diff(times) < np.timedelta64(0)).any() for times, _, _ in reading.pieces):
             notes.append(f"{name}: times within a file are not in order; they are sorted.")
-    source = f"{reading.rank[-1]} of {_named([file for _, _, file in reading.pieces])}"
+    time = time[order]
+    there = np.isfinite(values).any((1, 2))
+    if not there.any():
+        what = "no value in the area, all of it is land or missing. Change box=." if len(time) else "no time at all."
+        raise ValueError(f"{name} ({source}) has {what}")
+    if not there.all():
+        empty = time[~there]
+        notes.append(
+            f"{name} is missing everywhere in the area at {len(empty)} of {len(time)} times, {minute(empty[0])} the "
+            "first: they count as absent."
+        )
+        time, values = time[there], values[there]
     whole = Field(
         name=name,
         values=values,
-        time=time[order],
+        time=time,
         latitude=reading.cut.latitude,
         longitude=reading.cut.longitude,
         units=reading.units,
         source=source,
     )
-    if not np.isfinite(values).any():
-        raise ValueError(f"{name} ({source}) has no value in the area, all of it is land or missing. Change box=.")
     span = f"{minute(whole.time[0])} .. {minute(whole.time[-1])}"
     count = f"{len(time)} time{'s' * (len(time) > 1)}"
     notes.append(f"{name} is {source}: {count}, {span}, {_grid(reading.cut)}, in {reading.units}.")

@@ -1,5 +1,6 @@
 """Land: from a mask file, or from velocities that are exactly 0 at all times, as models write it."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +30,9 @@ def parsed(land: str) -> tuple[Path, str]:
             f"land={land!r}: expected <file>:<variable>, for example 'land=mesh_mask.nc:tmask', 1 at sea and 0 on "
             f"land, or land={ZEROS} where u and v are exactly 0 on land."
         )
-    path = Path(file).expanduser()
+    path = Path(file)
+    with contextlib.suppress(RuntimeError):  # ~somebody: is not there, then
+        path = path.expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"{path} is not there; it was given as land=<file>:<variable>.")
     return path, variable

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 _HDF5, _POINTER = b"\x89HDF\r\n\x1a\n", b"version https://git-lfs"
 _ENGINES = {b"CDF\x01": "scipy", b"CDF\x02": "scipy"}
 _UNITS = ("Unit", "Units", "unit", "UNITS")
+_PACKING = ("scale_factor", "add_offset")
 _HIGHEST = 1e15  # what is beyond is a fill value that the file does not declare: 1e20, 9.97e36
 
 
@@ -44,7 +45,19 @@ def opened(path: Path) -> Iterator["xr.Dataset"]:
             spelled = next((word for word in _UNITS if word in variable.attrs), None)
             if "units" not in variable.attrs and spelled:
                 variable.attrs["units"] = variable.attrs[spelled]
+            for key in _PACKING:
+                if isinstance(said := variable.attrs.get(key), str):
+                    variable.attrs[key] = _number(path, key, said)
         yield dataset
+
+
+def _number(path: Path, key: str, said: str) -> float:
+    """Read a number that a file has as a text."""
+    try:
+        return float(said)
+    except ValueError as error:
+        mend = f"Mend it, for example by ncatted -a {key},<variable>,o,d,<number> {path.name}"
+        raise ValueError(f"{path}: {key} is {said!r}, expected a number. {mend}") from error
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import datetime
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 Times = npt.NDArray[np.datetime64]
 _NAMES = ("time", "time_counter", "ocean_time", "t", "valid_time", "time_instant", "time_centered")
 _CALENDARS = ("", "standard", "gregorian", "proleptic_gregorian", "none")
+_YEARS = (1678, 2261)  # that datetime64[ns] holds
 _STARTS = "time_coverage_start"
 
 
@@ -107,9 +109,21 @@ def _decoded(variable: "xr.Variable", name: str, given: str | None, file: str) -
         raise ValueError(f"{file}: {name} has missing values. Leave the file out, or mend it.")
     raw = xr.Dataset({"when": ("n", values, {"units": units, "calendar": calendar or "standard"})})
     try:
-        when = xr.decode_cf(raw)["when"].values.astype("datetime64[ns]")
+        with warnings.catch_warnings():
+            # Years without zeros in front, and dates that are refused below.
+            warnings.simplefilter("ignore", xr.SerializationWarning)
+            when = xr.decode_cf(raw)["when"].values.astype("datetime64[us]")
     except (ValueError, OverflowError, TypeError) as error:
-        raise ValueError(f"{file}: {name} in {units!r} cannot be read as dates: {error}") from error
+        raise ValueError(
+            f"{file}: {name} in {units!r} cannot be read as dates. Say since when it counts: "
+            "'units={time: days since 1950-01-01}'"
+        ) from error
+    years = when.astype("datetime64[Y]").astype(int) + 1970
+    if years.size and not (years.min() >= _YEARS[0] and years.max() <= _YEARS[1]):  # nanoseconds would wrap around
+        raise ValueError(
+            f"{file}: {name} in {units!r} gives the years {years.min()} .. {years.max()}; expected {_YEARS[0]} .. "
+            f"{_YEARS[1]}. Say since when it counts: 'units={{time: days since 1950-01-01}}'"
+        )
     half = np.timedelta64(500, "ms")  # days as float32 are seconds off: whole seconds
     rounded: Times = (when + half).astype("datetime64[s]").astype("datetime64[ns]")
     return rounded

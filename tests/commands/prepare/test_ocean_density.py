@@ -109,6 +109,9 @@ def test_files_come_from_a_path_a_glob_or_a_list_of_both(
         (["fields={sea}", "out=x", "names=uo"], "names=uo cannot be read. Use for example 'names={u: uo, v: vo}'"),
         (["fields={sea}", "out=x", "units=[cm]"], r"units=\['cm'\] cannot be read. Use for example 'units={ssh: cm}'"),
         (["fields={sea}", "out=x", "land=0"], "land=0 cannot be read. Use for example land=mesh_mask.nc:tmask"),
+        (["fields={sea}", "out=x", "fields=b.nc"], r"fields= is given twice. Use a list: 'fields=\[.*sea.nc,b.nc\]'"),
+        (["fields={sea}", "out=~nobody-at-all/x"], "out=~nobody-at-all/x: .* Give the whole path"),
+        (["fields={sea}", "out=x", "days=1e-9"], "days=1e-09 must be whole seconds"),
         (["fields={sea}", "out=x", "dt_hours=5"], "dt_hours=5 does not divide every_hours=6"),
     ],
 )
@@ -130,6 +133,8 @@ def test_a_wrong_call_is_answered_with_the_usage_and_code_2(
         (["currents=ssh"], "Currents need ssh; the fields of the files are u"),
         (["box=[37.8,39.2,2.4,3.4]"], "covers latitude 37..39 and longitude 2..4 .* Change box= or margin="),
         (["out={sea}"], "is not empty and holds no set of drift densities"),
+        (["out={sea}/x"], r"sea.nc/x/blocks cannot be made: Not a directory. Use another folder: out=<folder>"),
+        (["land=~nobody-at-all/x.nc:mask"], r"~nobody-at-all/x.nc is not there; it was given as land=<file>"),
     ],
 )
 def test_what_cannot_be_made_is_told_with_code_1(

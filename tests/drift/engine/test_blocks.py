@@ -145,6 +145,15 @@ def test_another_protocol_or_other_files_are_refused_with_what_differs(
     assert before == {path: path.read_bytes() for path in (tmp_path / "set").rglob("*.n*")}
 
 
+def test_two_sources_of_one_name_are_told_apart(plan: MakePlan, tmp_path: Path) -> None:
+    fill(tmp_path, plan((("u.nc", "0" * 64), ("u.nc", "1" * 64))), lambda *_: None)
+    assert state(tmp_path, plan((("u.nc", "1" * 64), ("u.nc", "0" * 64))).header) == "begun"
+    with pytest.raises(
+        ValueError, match=r'sources u.nc: "sha256 000000000000, 111111111111" there, "sha256 1{12}, 2{12}"'
+    ):
+        state(tmp_path, plan((("u.nc", "2" * 64), ("u.nc", "1" * 64))).header)
+
+
 def test_a_folder_of_something_else_is_refused_and_an_empty_one_is_new(plan: MakePlan, tmp_path: Path) -> None:
     asked = plan().header
     assert state(tmp_path / "absent", asked) == "new"

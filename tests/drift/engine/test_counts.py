@@ -32,6 +32,9 @@ def test_particles_are_inside_left_or_beached_at_every_time_and_none_comes_back(
 ) -> None:
     sparse = count(wander(np.random.default_rng(seed)), land, 2, region)
     counts, (left, beached) = sparse.dense(region or sparse.rectangle())
+    one_by_one = [one.dense(region or sparse.rectangle()) for one in sparse.each()]
+    np.testing.assert_array_equal(np.concatenate([its for its, _ in one_by_one]), counts)
+    np.testing.assert_array_equal(np.concatenate([lost for _, lost in one_by_one], axis=1), [left, beached])
     inside = counts.sum((-1, -2), dtype=int)
     assert (inside + left + beached == 50).all()
     for losses in (left, beached, 50 - inside):

@@ -158,6 +158,18 @@ def test_of_several_depths_the_uppermost_is_taken_and_told(
     assert f"sst: of {len(depths)} level{plural} the uppermost, depth 0.5, is taken." in sources.notes
 
 
+def test_levels_along_the_ground_without_depths_are_refused_and_depths_of_another_name_are_found(
+    sea: Sea, area: Area, waves: Wave
+) -> None:
+    values = np.stack([waves(LATITUDE, LONGITUDE) + (place != 1) for place in range(2)])[None]
+    axes = {"latitude": ("latitude", LATITUDE, {}), "longitude": ("longitude", LONGITUDE, {})}
+    said = {"adt": (values, HEIGHT), "days": [0], "dims": ("time", "s_rho", "latitude", "longitude")}
+    with pytest.raises(ValueError, match=r"adt has 2 levels along s_rho, and nothing says how deep .*ncks -d s_rho,0"):
+        read_fields([sea(**said, coordinates=axes)], area)
+    depths = {"depth_rho": ("s_rho", [-30.0, -0.5], {"units": "m"})}
+    assert is_in_place(read_fields([sea("b.nc", **said, coordinates=axes | depths)], area).fields["ssh"], waves)
+
+
 def test_a_dimension_that_is_no_depth_is_refused(sea: Sea, area: Area) -> None:
     values = np.zeros((2, 3, 9, 11), np.float32)
     with pytest.raises(ValueError, match=r"a\.nc: adt has the dimension member of 2, .*ncks -d member,0"):

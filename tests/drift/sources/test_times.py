@@ -22,6 +22,7 @@ DAY = np.timedelta64(1, "D")
         ("hours since 1950-01-01 00:00:00", 484308),
         ("seconds since 1970-01-01T00:00:00Z", 1112356800),
         ("days since 1900-1-1", 38441.5),
+        ("hours since 2005-04-01 14:00:00 +02:00", 0),
     ],
 )
 @pytest.mark.parametrize("calendar", [{}, {"calendar": "Gregorian"}, {"calendar": "proleptic_gregorian"}])
@@ -49,8 +50,18 @@ def test_times_without_an_origin_are_an_error_until_the_setting_gives_one(sea: S
 
 
 def test_an_origin_that_is_no_date_is_refused(sea: Sea, area: Area) -> None:
-    with pytest.raises(ValueError, match=r"a\.nc: time in 'days since yesterday' cannot be read as dates"):
+    with pytest.raises(
+        ValueError, match=r"a\.nc: time in 'days since yesterday' cannot be read as dates\. Say since when"
+    ):
         read_fields([sea(adt=HEIGHT, time={"units": "days since yesterday"})], area)
+
+
+def test_dates_that_nanoseconds_cannot_hold_are_refused_and_do_not_wrap_around(sea: Sea, area: Area) -> None:
+    path = sea(adt=HEIGHT, days=[0, 1], time={"units": "days since 1-1-1"})
+    with pytest.raises(
+        ValueError, match=r"gives the years 1 \.\. 1; expected 1678 \.\. 2261\. Say since when it counts"
+    ):
+        read_fields([path], area)
 
 
 def test_missing_times_are_refused(sea: Sea, area: Area) -> None:
@@ -139,3 +150,19 @@ def test_gaps_are_told(sea: Sea, area: Area) -> None:
 def test_a_gap_is_longer_than_one_and_a_half_usual_steps(days: list[int], expected: list[tuple[int, int]]) -> None:
     found = gaps(np.array([APRIL + day * DAY for day in days]))
     assert found == [(APRIL + start * DAY, APRIL + end * DAY) for start, end in expected]
+
+
+def test_a_time_without_any_value_in_the_area_counts_as_absent(sea: Sea, area: Area) -> None:
+    values = np.ones((4, 9, 11), np.float32)
+    values[1] = np.nan
+    sources = read_fields([sea(adt=(values, HEIGHT), days=[0, 1, 2, 3])], area)
+    assert list(sources.fields["ssh"].time) == [APRIL + day * DAY for day in (0, 2, 3)]
+    said = "ssh is missing everywhere in the area at 1 of 4 times, 2005-04-02 00:00 the first: they count as absent."
+    assert said in sources.notes
+    assert "ssh has no time between 2005-04-01 00:00 and 2005-04-03 00:00." in sources.notes
+
+
+def test_a_file_whose_time_is_empty_is_refused(sea: Sea, area: Area) -> None:
+    path = sea(adt=(np.zeros((0, 9, 11), np.float32), HEIGHT), days=[])
+    with pytest.raises(ValueError, match=r"ssh \(adt of a\.nc\) has no time at all"):
+        read_fields([path], area)

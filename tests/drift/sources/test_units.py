@@ -126,3 +126,14 @@ def test_two_fill_values_are_both_missing(sea: Sea, area: Area) -> None:
     values[:, 4, 4:6] = [-1.0, -2.0]
     attributes = {"units": "m/s", "_FillValue": np.float32(-1), "missing_value": np.float32(-2)}
     assert np.isnan(read_fields([sea(uo=(values, attributes))], area).fields["u"].values).sum() == 6
+
+
+def test_a_scale_that_is_written_as_a_text_is_read_as_the_number_it_is(sea: Sea, area: Area) -> None:
+    stored = full(2000, np.int16)
+    path = sea(zos=(stored, {"units": "m", "scale_factor": "1e-4"}))
+    np.testing.assert_allclose(read_fields([path], area).fields["ssh"].values, 0.2, rtol=1e-6)
+    path = sea(zos=(stored, {"units": "m", "add_offset": "none"}))
+    with pytest.raises(
+        ValueError, match=r"a\.nc: add_offset is 'none', expected a number\. Mend it, .*ncatted -a add_off"
+    ):
+        read_fields([path], area)

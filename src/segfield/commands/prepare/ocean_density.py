@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import json
+import re
 import resource
 import shlex
 import shutil
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
 
 _EXAMPLES = {"names": "'names={u: uo, v: vo}'", "units": "'units={ssh: cm}'", "land": "land=mesh_mask.nc:tmask"}
 _READING = tuple(_EXAMPLES)
-_LEAST_INSIDE = 0.9
+_MOST_LEFT = 0.1
+_NARROWER = ": {}. Use a smaller block= (ensembles in memory together), region=, margin= or resolution=.\n"
 _LOST = (
-    "  Many have left the maps: prepare again, in another folder, with a wider margin=, a larger region=, or fewer "
-    "days=.\n"
+    "  Many have left the maps: prepare again, in another folder, with a wider margin= or region=, or fewer days=.\n"
 )
 _ALL = ("fields", "out", *KEYS, *_READING)
 
@@ -57,24 +58,23 @@ def main(arguments: list[str]) -> int:
         return 0
     try:
         files, out, protocol, reading = _parse(arguments)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n{USAGE}")
         return 2
-    from segfield.drift.advect import require
-
-    try:
-        require()  # before the files, which take a while
-    except ImportError as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
     try:
         with terminable():
+            from segfield.drift.advect import require
+
+            require()  # before the files, which take a while
             return _prepare(files, out, protocol, reading, arguments)
     except (KeyboardInterrupt, SystemExit) as stop:
         code = 130 if isinstance(stop, KeyboardInterrupt) else stop.code
         sys.stderr.write(f"interrupted{_progress(out, protocol)}: the same command goes on from there\n")
         return code if isinstance(code, int) else 1
-    except (ValueError, OSError) as error:
+    except MemoryError as error:
+        sys.stderr.write(f"Not enough memory{_NARROWER.format(error)}")
+        return 1
+    except (ValueError, OSError, ImportError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
 
@@ -86,15 +86,14 @@ def _prepare(files: list[Path], out: Path, protocol: Protocol, reading: dict[str
     advect.keep_memory()
     began = time.monotonic()
     plan = _plan(files, protocol, reading)
-    if origin.state(out, plan.header) == "finished":
-        if (out / BLOCKS).is_dir():  # killed when the set was there already
-            with locked(out / BLOCKS):
-                shutil.rmtree(out / BLOCKS)
-        sys.stdout.write(f"{out} holds this very set already: {protocol.ensembles} samples.\n{_next(out)}")
-        return 0
-    (out / BLOCKS).mkdir(parents=True, exist_ok=True)
+    names = [field.name for field in plan.fields]
+    if origin.state(out, plan.header, names) == "finished" and not (out / BLOCKS).is_dir():
+        return _there(out, protocol)
+    origin.make(out / BLOCKS)
     with locked(out / BLOCKS):
-        origin.state(out, plan.header)  # again: nobody else can begin another set now
+        if origin.state(out, plan.header, names) == "finished":  # by another command, or it was killed at its very end
+            shutil.rmtree(out / BLOCKS)
+            return _there(out, protocol)
         before = blocks.done(out, protocol)
         if before:
             sys.stdout.write(f"Going on in {out}: {before} of {protocol.ensembles} ensembles are there.\n")
@@ -104,6 +103,11 @@ def _prepare(files: list[Path], out: Path, protocol: Protocol, reading: dict[str
         command = f"python -m segfield prepare ocean_density {shlex.join(words)}"
         summary = finish.finish(out, plan, f"{datetime.now(UTC).isoformat(timespec='seconds')} {command}")
     sys.stdout.write(_told(out, protocol, summary, time.monotonic() - began, rate) + _next(out))
+    return 0
+
+
+def _there(out: Path, protocol: Protocol) -> int:
+    sys.stdout.write(f"{out} holds this very set already: {protocol.ensembles} samples.\n{_next(out)}")
     return 0
 
 
@@ -153,18 +157,28 @@ def _parse(arguments: list[str]) -> tuple[list[Path], Path, Protocol, dict[str, 
             near = difflib.get_close_matches(key, _ALL, n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             raise ValueError(f"unknown argument {argument!r}{hint}: expected key=value with one of {', '.join(_ALL)}")
+        if key == "fields" and key in words:
+            raise ValueError(f"fields= is given twice. Use a list: 'fields=[{words[key]},{value}]'.")
         words[key] = value
     for key, example in (("fields", "'fields=data/*.nc'"), ("out", "out=data/ocean_density")):
         if not words.get(key):
             raise ValueError(f"{key}=... is missing. Use for example {example}.")
     values = {key: _value(key, text) for key, text in words.items() if key not in ("fields", "out")}
     reading = {key: _reading(key, values.pop(key, None)) for key in _READING}
-    return _files(words["fields"]), Path(words["out"]).expanduser(), Protocol.from_json(values), reading
+    return _files(words["fields"]), _path("out", words["out"]), Protocol.from_json(values), reading
+
+
+def _path(key: str, word: str) -> Path:
+    try:
+        return Path(word).expanduser()
+    except RuntimeError as error:  # ~somebody
+        raise ValueError(f"{key}={word}: {error} Give the whole path.") from error
 
 
 def _value(key: str, text: str) -> Any:
     try:
-        return yaml.safe_load(text)
+        value = yaml.safe_load(text)
+        return float(text) if isinstance(value, str) and re.fullmatch(r"\d+(\.\d*)?[eE][+-]?\d+", text) else value
     except yaml.YAMLError as error:
         example = _EXAMPLES.get(key) or f"{key}={_default(key)}"
         raise ValueError(f"'{key}={text}' cannot be read: {example} for example") from error
@@ -186,7 +200,7 @@ def _files(text: str) -> list[Path]:
     listed = text[1:-1].split(",") if text.startswith("[") and text.endswith("]") else [text]
     found: list[Path] = []
     for word in filter(None, map(str.strip, listed)):
-        path = Path(word).expanduser()
+        path = _path("fields", word)
         if path.is_dir():
             raise ValueError(f"fields={word} is a folder. Use 'fields={word.rstrip('/')}/*.nc'.")
         matched = [path] if path.is_file() else _globbed(path)
@@ -206,8 +220,11 @@ def _globbed(path: Path) -> list[Path]:
 
 
 def _progress(out: Path, protocol: Protocol) -> str:
+    from segfield.densities import COUNTS
     from segfield.drift import blocks
 
+    if (out / COUNTS).is_file():
+        return f" when {out} was whole already"
     return f" with {blocks.done(out, protocol)} of {protocol.ensembles} ensembles in {out}"
 
 
@@ -222,7 +239,7 @@ def _told(out: Path, protocol: Protocol, found: "Summary", seconds: float, rate:
         f"  inside after {protocol.days:g} days: {100 * found.inside:.2f} % (mean); left {found.left}, beached "
         f"{found.beached} of {found.samples * protocol.particles}; centres drawn again for land: {found.redrawn}\n"
         f"  {size:.1f} MB, {seconds:.1f} s, {rate:.1f} ensembles/s, peak memory {peak:.0f} MB\n"
-        f"{_LOST if found.inside < _LEAST_INSIDE else ''}"
+        f"{_LOST if found.left > _MOST_LEFT * found.samples * protocol.particles else ''}"
     )
 
 
