@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from segfield.run.forecast import Forecast
 
 SETTINGS = ("point", "start", "hours", "radius_km", "out")
+_YEARS = range(1678, 2262)  # of NumPy's nanoseconds
 EXAMPLE = "point=[38.4,3.2] start=2005-06-01T00:00"
 USAGE = """usage: python -m segfield predict <run> point=[lat,lon] start=2005-06-01T00:00 [hours=72] [radius_km=5]
                                   [out=<folder>] [data.root=<set>] [placement key=value ...]
@@ -120,9 +121,12 @@ def _point(text: str) -> tuple[float, float]:
 def _start(text: str) -> datetime:
     try:
         found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ValueError(f"start={text}: expected a time in UTC. Use for example start=2005-06-01T00:00.") from error
-    return found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
+        found = found if found.tzinfo is None else found.astimezone(UTC).replace(tzinfo=None)
+    except (ValueError, OverflowError):
+        found = datetime.min
+    if found.year in _YEARS:
+        return found
+    raise ValueError(f"start={text}: expected a time in UTC. Use for example start=2005-06-01T00:00.")
 
 
 def _number(name: str, text: str) -> float:

@@ -14,6 +14,8 @@ from segfield.data.ocean_density.statistics import refuse_other_spacing
 from segfield.data.ocean_density.view import View
 from segfield.data.ocean_density.windows import HOUR, Windows, shown
 
+_LATEST = np.iinfo(np.int64).max  # [ns] since 1970: the year 2262
+
 
 @final
 class Course:
@@ -47,9 +49,10 @@ class Course:
         within = all(len(one) and one[0] <= start and start + steps * every <= one[-1] for one in times.values())
         leads = np.arange(steps + 1 if within else 2) * every
         self._windows = Windows(start=np.array([start]), leads=leads, times=times, channels=view.inputs.channels)
+        until = min(start + steps * every, _LATEST)
         if not within or not self._windows.covered()[0]:
             raise ValueError(
-                f"From {shown(start)} on, {hours:g} hours need fields until {shown(start + steps * every)}"
+                f"From {shown(start)} on, {hours:g} hours need fields until {shown(until)}"
                 f"{' without a gap' if within else ''}; {prepared.path.parent} has {self._windows.told()}. Use another "
                 f"start=, fewer hours=, or data.root=<a set that covers them>."
             )
