@@ -107,7 +107,7 @@ def test_the_same_forecast_has_the_same_bytes_and_stands_where_it_is_made_again(
 
 def test_how_good_the_roll_out_was_is_told_or_how_to_know_it(drift_run: Path, made: Path) -> None:
     told = forecast(drift_run, ASKED, made).skill
-    assert told.startswith("of val, rolled out for 18 hours: centres ")
+    assert told.startswith("of the run's val, rolled out for 18 hours: centres ")
     (drift_run / "rollout.csv").unlink()
     told = forecast(drift_run, ASKED, made).skill
     assert told == f"How good its roll-out is nobody knows yet: python -m segfield evaluate {drift_run}"

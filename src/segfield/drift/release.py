@@ -120,9 +120,13 @@ def _placed(
 
 @dataclass(frozen=True, kw_only=True)
 class Released:
-    """A release: `density` [H, W] float64, the share of the disc that is land, that of the mass beyond the cells."""
+    """A release: `density` [H, W] float64, the share of the disc that is land, that of the mass beyond the cells.
+
+    `centre` is the point, its longitude as the cells count theirs.
+    """
 
     density: npt.NDArray[np.float64]
+    centre: tuple[float, float]
     land: float
     outside: float
 
@@ -160,7 +164,8 @@ def released(
     mass = int((at_sea | ~inside).sum())
     counts = np.zeros(sea.shape, dtype=np.int64)
     np.add.at(counts, (cells[0][at_sea], cells[1][at_sea]), 1)
-    return Released(density=counts / mass, land=1 - mass / _MANY, outside=float((~inside).sum() / mass))
+    beyond = float((~inside).sum() / mass)
+    return Released(density=counts / mass, centre=centre, land=1 - mass / _MANY, outside=beyond)
 
 
 def _cell(axis: npt.NDArray[np.float64], degrees: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:

@@ -49,21 +49,15 @@ def forecast_strip(
         ValueError: if the shapes do not fit one another.
     """
     maps = np.asarray(densities, dtype=np.float64)
-    if maps.ndim != 3 or maps.shape[1:] != valid.shape or len(titles) != len(maps) or not len(maps):
-        raise ValueError(
-            f"forecast_strip needs densities [T, H, W], T titles and valid [H, W]; got densities {list(maps.shape)}, "
-            f"{len(titles)} titles, valid {list(valid.shape)}. Stack the times."
-        )
+    _check_shapes(maps, titles, valid)
     maps = np.where(valid, 100 * maps, np.nan)
-    chosen = np.arange(len(maps) - 1, -1, -math.ceil(len(maps) / (2 * columns)))[::-1].copy()
-    chosen[0] = 0 if len(chosen) > 1 else chosen[0]
+    chosen = _chosen(len(maps), 2 * columns)
     down = 1 if len(chosen) <= columns else 2
     across = math.ceil(len(chosen) / down)
     extent = _extent(latitude, longitude)
     regions = [np.where(region_of(one, valid, _SHARES[-1]), one, 0) for one in maps[chosen]]
     near = window(regions, maps[-1], valid, extent)
-    narrow = np.cos(np.deg2rad((near[2] + near[3]) / 2))
-    wide = max(_NARROWEST, round(_TILE * narrow * (near[1] - near[0]) / (near[3] - near[2])))
+    wide = _width(near)
     top, high = 2 * LINE + _EDGE, _TILE + LINE + _GAP
     right = _LEFT + across * (wide + _GAP)
     with canvas(right + _RIGHT, top + down * high + _BELOW + LINE) as drawing:
@@ -83,10 +77,33 @@ def forecast_strip(
         return drawing.pixels()
 
 
+def _chosen(number: int, most: int) -> npt.NDArray[np.int64]:
+    """Return evenly spaced times, at most so many: the last of all is among them, the first takes the place of one."""
+    chosen = np.arange(number - 1, -1, -math.ceil(number / most))[::-1].copy()
+    if len(chosen) > 1:
+        chosen[0] = 0
+    return chosen
+
+
+def _width(edges: tuple[float, ...]) -> int:
+    """Return the columns of a map between edges in degrees: a kilometre is as long to the east as to the north."""
+    west, east, south, north = edges
+    narrow = np.cos(np.deg2rad((south + north) / 2))
+    return max(_NARROWEST, round(float(_TILE * narrow * (east - west) / (north - south))))
+
+
 def _extent(latitude: Values, longitude: Values) -> tuple[float, float, float, float]:
     """Return the outer edges of the cells: west, east, south, north."""
     rows, columns = ((axis[-1] - axis[0]) / max(len(axis) - 1, 1) / 2 for axis in (latitude, longitude))
     return longitude[0] - columns, longitude[-1] + columns, latitude[0] - rows, latitude[-1] + rows
+
+
+def _check_shapes(maps: Values, titles: Sequence[str], valid: Mask) -> None:
+    if maps.ndim != 3 or maps.shape[1:] != valid.shape or len(titles) != len(maps) or not len(maps):
+        raise ValueError(
+            f"forecast_strip needs densities [T, H, W], T titles and valid [H, W]; got densities {list(maps.shape)}, "
+            f"{len(titles)} titles, valid {list(valid.shape)}. Stack the times."
+        )
 
 
 def _regions(axes: Any, density: Values, valid: Mask, extent: tuple[float, ...]) -> None:

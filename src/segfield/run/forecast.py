@@ -158,7 +158,7 @@ def _write(
     }
     when = str(asked.start.astype("datetime64[m]")).replace("T", " ")
     title = f"within {asked.radius_km:g} km of [{asked.point[0]:g},{asked.point[1]:g}] at {when} UTC"
-    write(out, Predicted(course=course, maps=maps, point=asked.point), attributes, title)
+    write(out, Predicted(course=course, maps=maps, point=begun.centre), attributes, title)
 
 
 def _rolled_out(run: trained.Trained, course: Course, density: np.ndarray) -> tuple[Maps, float]:

@@ -46,7 +46,7 @@ def _told(part: str, hours: float, leads: Sequence[float], scores: Mapping[str, 
     found = [_shown(scores, name, place) for name in ("distance_km", "distance_km_persistence")]
     iou = [_shown(scores, name, place) for name in ("iou_50", "iou_50_persistence")]
     return (
-        f"of {part}, rolled out for {leads[place]:g} hours: centres {found[0]} km off, iou_50 {iou[0]} "
+        f"of the run's {part}, rolled out for {leads[place]:g} hours: centres {found[0]} km off, iou_50 {iou[0]} "
         f"(persistence: {found[1]} km, {iou[1]})"
     )
 

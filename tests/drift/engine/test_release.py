@@ -123,6 +123,7 @@ def test_the_density_of_a_release_is_that_of_many_drawn_particles(flow: Callable
 def test_what_is_released_beyond_the_cells_has_left() -> None:
     found = released((38.0, 2.6 + 360), 5, LATITUDE, LONGITUDE, SEA)
     assert 0.3 < found.outside < 0.5
+    assert found.centre == pytest.approx((38.0, 2.6))
     assert found.density.sum() == pytest.approx(1 - found.outside)
 
 
