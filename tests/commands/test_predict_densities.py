@@ -61,16 +61,11 @@ def test_a_forecast_says_where_the_object_is_and_is_not_made_twice(cli: Cli, dri
         (("{run}", LOST[0], "start=0001-01-01"), "start=0001-01-01: expected a time"),
         (("{run}", *LOST, "hours=0"), "hours=0: expected a number above 0. Use for example hours=72"),
         (("{run}", *LOST, "radius_km=x"), "radius_km=x: expected a number above 0. Use for example radius_km=5"),
-        (("{run}", *LOST, "hours=8"), r"hours=8 is no whole multiple of 6 hours, .* Use hours=6 or hours=12"),
         (
             ("{run}", LOST[0], "start=2006-01-01"),
             r"From 2006-01-01 00:00 UTC on, 72 hours need fields until .*Use anoth",
         ),
         (("{run}", "point=[38.001,3.001]", LOST[1]), r"lies on land\. The nearest sea is at \[38"),
-        (
-            ("{run}", "point=[40,3]", LOST[1]),
-            r"point=\[40,3\] is outside of the region of the densities: latitude 37\.9",
-        ),
         (
             ("{run}", *LOST, "data.root=nowhere"),
             r"nowhere is no prepared set .* or name the folder of another one by data",

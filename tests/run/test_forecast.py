@@ -125,7 +125,6 @@ def test_another_forecast_in_the_folder_is_shown_by_what_differs(drift_run: Path
     ("name", "message"),
     [
         ("predict.yaml", r"has predict\.yaml and no density\.nc: nobody knows whose it is"),
-        ("forecast.csv", r"has forecast\.csv and no density\.nc"),
         ("config.yaml", "is the folder of a run or of a set. Name another folder: out="),
         ("density.nc", r"density\.nc cannot be read: .* Delete it, or choose another out="),
     ],
