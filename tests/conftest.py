@@ -4,6 +4,7 @@ import faulthandler
 import importlib.util
 import os
 import runpy
+import shutil
 import signal
 import socket
 import sys
@@ -134,6 +135,38 @@ def drift_set(tmp_path: Path) -> Path:
 def make_drift_set() -> Callable[..., Path]:
     """Write another set, for example make_drift_set(folder, samples=20, maps=13); see tests/ocean.py."""
     return _ocean().write_set
+
+
+@pytest.fixture
+def train_drift(cli: Cli) -> Callable[..., None]:
+    """Train a tiny network on a set, two epochs, each rolled out: train_drift(run, root, "key=value", ...)."""
+    import matplotlib.backends.backend_agg  # once, before a command is forked
+    import matplotlib.style  # noqa: F401
+
+    def train(run: Path, root: Path, *words: str) -> None:
+        given = ("data=ocean_density", f"data.root={root}", "model.width=4", "model.depth=1", "trainer.max_epochs=2")
+        given += ("trainer.accelerator=cpu", "threads=1", "callbacks.rollout.every_n_epochs=1", "logger=[]")
+        outcome = cli("train.py", *given, "callbacks.rollout.ensembles=null", *words, f"hydra.run.dir={run}")
+        assert outcome.code == 0, outcome.err
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def kept_drift(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where drift_run is made once."""
+    return tmp_path_factory.mktemp("kept_drift")
+
+
+@pytest.fixture
+def drift_run(
+    train_drift: Callable[..., None], kept_drift: Path, make_drift_set: Callable[..., Path], tmp_path: Path
+) -> Path:
+    """A finished run that predicts densities, a copy: 20 ensembles of 3 windows over 58 days, the latest held out."""
+    if not (kept_drift / "run/status.json").exists():
+        root = make_drift_set(kept_drift / "set", samples=20, maps=4, days=60)
+        train_drift(kept_drift / "run", root, "data.test_fraction=0.2", "data.gap_days=0")
+    return Path(shutil.copytree(kept_drift / "run", tmp_path / "run"))
 
 
 def _ocean() -> Any:

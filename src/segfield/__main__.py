@@ -11,7 +11,7 @@ VERBS = {
     "reproduce": "run a run again and give a verdict: bit-equal, within tolerance, differs",
     "save": "keep a finished run without its weights, for a repository",
     "evaluate": "score a run again: per image, per group, at the images' own size",
-    "predict": "masks for new images, and a submission",
+    "predict": "masks for new images, and a submission; the densities of a drift",
     "prepare": "make or fetch data: prepare demo carvana <folder>",
 }
 

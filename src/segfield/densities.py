@@ -39,10 +39,10 @@ STANDARD_NAMES = {
     "sst": "sea_surface_temperature",
 }
 KM_PER_DEGREE = 6371.0 * np.pi / 180  # of latitude, on a sphere of the mean radius
-_SECONDS = "seconds since 1970-01-01 00:00:00"
+SECONDS = "seconds since 1970-01-01 00:00:00"
 _GRID = ("latitude", "longitude")
 _OF_SAMPLES = "start release_latitude release_longitude"  # CF's auxiliary coordinates of the counts
-_AXES = {"latitude": ("degrees_north", "latitude"), "longitude": ("degrees_east", "longitude")}
+AXES = {"latitude": ("degrees_north", "latitude"), "longitude": ("degrees_east", "longitude")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +102,7 @@ def write(folder: Path, layout: Layout, blocks: Iterable[Block], fields: Sequenc
     """
     for one in fields:
         write_field(folder, one)
-    with _whole(folder / COUNTS) as file:
+    with new_netcdf(folder / COUNTS) as file:
         _write_layout(file, layout)
         done = 0
         for counts, (left, beached) in blocks:
@@ -115,7 +115,7 @@ def write(folder: Path, layout: Layout, blocks: Iterable[Block], fields: Sequenc
 
 
 @contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Any]:
+def new_netcdf(path: Path) -> Iterator[Any]:
     """Open a new NetCDF file that replaces `path` when the block ends without an error."""
     import h5netcdf
 
@@ -141,12 +141,12 @@ def _write_layout(file: Any, layout: Layout) -> None:
 
     add("time", ("time",), layout.hours, units="h", standard_name="forecast_period", long_name="time since the release")
     start = layout.start.astype("datetime64[s]").astype(np.int64)
-    add("start", ("sample",), start, units=_SECONDS, calendar="standard", standard_name="forecast_reference_time")
+    add("start", ("sample",), start, units=SECONDS, calendar="standard", standard_name="forecast_reference_time")
     for name, values in (("latitude", layout.latitude), ("longitude", layout.longitude)):
-        add(name, (name,), values, units=_AXES[name][0], standard_name=_AXES[name][1])
+        add(name, (name,), values, units=AXES[name][0], standard_name=AXES[name][1])
     for place, name in enumerate(_GRID):
         long_name = f"{name} of the centre of the circle of release"
-        add(f"release_{name}", ("sample",), layout.release[:, place], units=_AXES[name][0], long_name=long_name)
+        add(f"release_{name}", ("sample",), layout.release[:, place], units=AXES[name][0], long_name=long_name)
     add("land", _GRID, layout.land.astype(np.uint8), long_name="1 on land, 0 at sea", standard_name="land_binary_mask")
     described = {
         "counts": (tuple(shape), (1, 1, *layout.land.shape), "number of particles in the cell"),
@@ -161,15 +161,15 @@ def _write_layout(file: Any, layout: Layout) -> None:
 
 def write_field(folder: Path, field: Field) -> None:
     """Write fields/<name>.nc whole: one chunk a time, so that a reader of one time reads little else."""
-    with _whole(folder / FIELDS / f"{field.name}.nc") as file:
+    with new_netcdf(folder / FIELDS / f"{field.name}.nc") as file:
         file.dimensions = dict(zip(("time", *_GRID), field.values.shape, strict=True))
         file.attrs.update({"Conventions": "CF-1.10", "source": field.source})
         for name, values in (("latitude", field.latitude), ("longitude", field.longitude)):
             variable = file.create_variable(name, (name,), np.float64, data=values)
-            variable.attrs.update({"units": _AXES[name][0], "standard_name": _AXES[name][1]})
+            variable.attrs.update({"units": AXES[name][0], "standard_name": AXES[name][1]})
         seconds = field.time.astype("datetime64[s]").astype(np.int64)
         variable = file.create_variable("time", ("time",), np.int64, data=seconds)
-        variable.attrs.update({"units": _SECONDS, "calendar": "standard", "standard_name": "time"})
+        variable.attrs.update({"units": SECONDS, "calendar": "standard", "standard_name": "time"})
         how = {"chunks": (1, *field.values.shape[1:]), "compression": "gzip", "shuffle": True}
         variable = file.create_variable(field.name, ("time", *_GRID), np.float32, data=field.values, **how)
         variable.attrs.update({"units": field.units, "_FillValue": np.float32(np.nan)})

@@ -1,8 +1,7 @@
-"""`segfield evaluate` on a real tiny run that predicts densities, and what `predict` says of one."""
+"""`segfield evaluate` on a real tiny run that predicts densities."""
 
 import csv
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,25 +24,6 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 def summary_of(run: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((run / "evaluation/summary.json").read_text())
     return content
-
-
-def train(cli: Cli, run: Path, root: Path, *words: str) -> None:
-    given = ("data=ocean_density", f"data.root={root}", "model.width=4", "model.depth=1", "trainer.max_epochs=2")
-    given += ("trainer.accelerator=cpu", "threads=1", "callbacks.rollout.every_n_epochs=1", "logger=[]")
-    outcome = cli("train.py", *given, "callbacks.rollout.ensembles=null", *words, f"hydra.run.dir={run}")
-    assert outcome.code == 0, outcome.err
-
-
-@pytest.fixture
-def drift_run(cli: Cli, kept: Path, make_drift_set: Callable[..., Path], tmp_path: Path) -> Path:
-    """A finished run of two epochs: 20 ensembles of 3 windows, the latest ones held out."""
-    import matplotlib.backends.backend_agg  # once, before a command is forked
-    import matplotlib.style  # noqa: F401
-
-    if not (kept / "drift/status.json").exists():
-        root = make_drift_set(kept / "drift_set", samples=20, maps=4, days=60)
-        train(cli, kept / "drift", root, "data.test_fraction=0.2", "data.gap_days=0")
-    return Path(shutil.copytree(kept / "drift", tmp_path / "run"))
 
 
 def test_the_scores_are_the_bits_that_training_reported_and_the_roll_out_too(cli: Cli, drift_run: Path) -> None:
@@ -103,22 +83,13 @@ def test_parts_of_the_same_weights_stand_beside_one_another(cli: Cli, drift_run:
 
 @pytest.mark.slow
 def test_a_network_without_a_border_is_scored_one_map_ahead_alone(
-    cli: Cli, tmp_path: Path, make_drift_set: Callable[..., Path]
+    cli: Cli, train_drift: Callable[..., None], tmp_path: Path, make_drift_set: Callable[..., Path]
 ) -> None:
     root = make_drift_set(tmp_path / "set", samples=10, maps=3, size=(24, 32))
-    train(
-        cli, tmp_path / "run", root, "data.gap_days=0", "model=unet_original", "model.border=none", "data.batch_size=8"
-    )
+    words = ("data.gap_days=0", "model=unet_original", "model.border=none", "data.batch_size=8")
+    train_drift(tmp_path / "run", root, *words)
     assert "no roll-out: A roll-out needs densities of a whole window" in (tmp_path / "run/log.txt").read_text()
     outcome = cli("segfield", "evaluate", tmp_path / "run")
     assert outcome.code == 0, outcome.err
     assert "not rolled out: A roll-out needs densities of a whole window, [24, 32]; the network gives" in outcome.out
     assert summary_of(tmp_path / "run")["parts"]["val"]["rollout"]["scores"] is None
-
-
-def test_predict_names_the_command_for_densities(cli: Cli, drift_run: Path, tmp_path: Path) -> None:
-    (tmp_path / "picture.png").write_bytes(b"")
-    outcome = cli("segfield", "predict", drift_run, tmp_path / "picture.png", f"out={tmp_path / 'out'}")
-    assert outcome.code == 2
-    assert f"scored: python -m segfield evaluate {drift_run}" in outcome.err
-    assert not (tmp_path / "out").exists()

@@ -99,16 +99,24 @@ def _steps(task: Any, data: Any, chunk: Sequence[Sequence[int]]) -> Iterator[tup
                 item["image"] = torch.cat([item["image"][:-1], density.to(item["image"].dtype) * data.density_scale])
         densities, batch = outputs_of(task, items)
         densities = densities.float()
-        if densities.shape[-2:] != items[0]["image"].shape[-2:]:
-            size = list(items[0]["image"].shape[-2:])
-            raise NoRolloutError(
-                f"A roll-out needs densities of a whole window, {size}; the network gives "
-                f"{list(densities.shape[-2:])}. Use model.border=mirror or model.padding=same for one."
-            )
+        refuse_cropped(densities, items[0]["image"])
         target = batch["target"].clone()
         released = target[:, CURRENT].clone() if released is None else released
         target[:, CURRENT] = released
         yield data.lead_hours(windows[0]), densities, {**batch, "target": target}
+
+
+def refuse_cropped(densities: Tensor, image: Tensor) -> None:
+    """Refuse densities that are smaller than the image that they were predicted from: nothing goes on from them.
+
+    Raises:
+        NoRolloutError: if they are.
+    """
+    if densities.shape[-2:] != image.shape[-2:]:
+        raise NoRolloutError(
+            f"A roll-out needs densities of a whole window, {list(image.shape[-2:])}; the network gives "
+            f"{list(densities.shape[-2:])}. Use model.border=mirror or model.padding=same for one."
+        )
 
 
 def _alone(scores: MetricCollection) -> MetricCollection:

@@ -3,10 +3,12 @@
 They are written by its first execution, and every later one is held to them.
 """
 
+import contextlib
 import csv
 import hashlib
 import io
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,17 +66,44 @@ def _keep_statistics(data: "PixelwiseData") -> bool:
     """Give the data the statistics of the current folder, if it has any."""
     if not STATISTICS.exists():
         return False
+    with _naming_statistics():
+        data.keep_statistics(_read_statistics())
+    return True
+
+
+def learned() -> dict[str, np.ndarray]:
+    """Return what the run of the current folder learned of its training part.
+
+    Raises:
+        FileNotFoundError: if nobody knows.
+        ValueError: if the file is damaged.
+    """
+    if not STATISTICS.exists():
+        raise FileNotFoundError(
+            f"{STATISTICS.absolute()} is not there: it says what the run learned of its training part. Restore it from "
+            "a copy of the run, or python -m segfield evaluate <run> computes it again."
+        )
+    with _naming_statistics():
+        return _read_statistics()
+
+
+def _read_statistics() -> dict[str, np.ndarray]:
+    if not zipfile.is_zipfile(STATISTICS):  # of another file np.load makes something else, or leaves it open
+        raise ValueError("it is no .npz, or cut short")
+    with np.load(STATISTICS, allow_pickle=False) as saved:
+        return {name: saved[name] for name in saved.files}
+
+
+@contextlib.contextmanager
+def _naming_statistics() -> Iterator[None]:
+    """Say what is wrong with the file."""
     try:
-        if not zipfile.is_zipfile(STATISTICS):  # of another file np.load makes something else, or leaves it open
-            raise ValueError("it is no .npz, or cut short")
-        with np.load(STATISTICS, allow_pickle=False) as saved:
-            data.keep_statistics({name: saved[name] for name in saved.files})
+        yield
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{STATISTICS} is not what this run learned of its training part: {error}. Restore it from a copy of the "
             "run, or remove it, and it is computed again."
         ) from error
-    return True
 
 
 def share_data(data: "PixelwiseData") -> None:

@@ -85,8 +85,8 @@ def predict(
         raise ValueError(f"out={out} is the folder of another run. Name another folder: out={out}/predictions.")
     if config.get("head") is not None:
         raise ValueError(
-            f"{folder} predicts densities from fields of the sea, not masks of pictures. Its predictions, drawn and "
-            f"scored: python -m segfield evaluate {folder}"
+            f"{folder} predicts densities from fields of the sea, no masks of images. Type for example: "
+            f"python -m segfield predict {folder} point=[38.4,3.2] start=2005-06-01T00:00"
         )
     with contextlib.chdir(folder):
         run = trained.restored(config)

@@ -8,7 +8,7 @@ import pytest
 from segfield.densities import KM_PER_DEGREE
 from segfield.drift.counts import Land
 from segfield.drift.protocol import Protocol
-from segfield.drift.release import check, draw, possible_starts
+from segfield.drift.release import check, draw, possible_starts, released
 
 PROTOCOL = Protocol(box=(38, 39, 2, 3), particles=500, days=1, resolution=20)
 TIME = np.datetime64("2005-04-01T12:00", "ns") + np.arange(7) * np.timedelta64(1, "D")
@@ -97,3 +97,53 @@ def test_a_box_without_sea_is_refused(land: Land, monkeypatch: pytest.MonkeyPatc
     land.mask[:] = True
     with pytest.raises(ValueError, match="All of the fields is land"):
         check(nowhere, land)
+
+
+LATITUDE, LONGITUDE = 38 + (np.arange(30) + 0.5) / 50, 2.2 + (np.arange(30) + 0.5) / 50
+SEA = np.broadcast_to(LONGITUDE > 2.45, (30, 30))
+
+
+def test_the_density_of_a_release_is_that_of_many_drawn_particles(flow: Callable[..., Any]) -> None:
+    axes = np.linspace(37, 40, 151), np.linspace(1, 4, 151)
+    coast = Land(*flow(lambda y, x, _: np.where(x < 2.45, np.nan, 0.0), lambda y, x, _: 0.0, *axes), 50)
+    point = (38.3, 2.5)
+    protocol = Protocol(box=(38, 39, 2, 3), points=(point,), particles=60_000)
+    drawn = draw(protocol, 0, TIME, coast).positions
+    edges = [np.r_[axis - 0.01, axis[-1] + 0.01] for axis in (LATITUDE, LONGITUDE)]
+    shares = np.histogram2d(*drawn.T, bins=edges)[0] / len(drawn)
+    sea = ~coast.at(LATITUDE[:, None], LONGITUDE[None])
+    found = released(point, protocol.radius_km, LATITUDE, LONGITUDE, sea)
+    assert np.abs(found.density - shares).sum() < 0.05
+    assert 0.05 < found.land < 0.5
+    assert found.outside == 0
+    assert found.density.sum() == pytest.approx(1)
+    assert not found.density[~sea].any()
+
+
+def test_what_is_released_beyond_the_cells_has_left() -> None:
+    found = released((38.0, 2.6 + 360), 5, LATITUDE, LONGITUDE, SEA)
+    assert 0.3 < found.outside < 0.5
+    assert found.centre == pytest.approx((38.0, 2.6))
+    assert found.density.sum() == pytest.approx(1 - found.outside)
+
+
+def test_a_circle_smaller_than_a_cell_is_one_cell() -> None:
+    density = released((38.31, 2.61), 0.01, LATITUDE, LONGITUDE, SEA).density
+    assert (density[15, 20], density.sum()) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        ((38.3, 2.3), r"point=\[38.3,2.3\] lies on land. The nearest sea is at \[38.29,2.47\]: use point="),
+        ((37, 2.6), r"point=\[37,2.6\] is outside of the region .*: latitude 38 to 38.6, longitude 2.2 to 2.8."),
+    ],
+)
+def test_nothing_is_released_on_land_or_outside(point: tuple[float, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        released(point, 5, LATITUDE, LONGITUDE, SEA)
+
+
+def test_a_region_of_land_has_no_nearest_sea() -> None:
+    with pytest.raises(ValueError, match="lies on land, as all of the region does"):
+        released((38.3, 2.6), 5, LATITUDE, LONGITUDE, np.zeros_like(SEA))

@@ -15,12 +15,14 @@ import numpy as np
 import torch
 
 from segfield.data.module import PixelwiseData
+from segfield.data.ocean_density.course import Course
 from segfield.data.ocean_density.fields import Fields
 from segfield.data.ocean_density.inputs import Inputs
 from segfield.data.ocean_density.prepared import Prepared
 from segfield.data.ocean_density.split import parts_by_time, refuse_shared
-from segfield.data.ocean_density.statistics import MEAN_DENSITY, checked, names_of, statistics
-from segfield.data.ocean_density.windows import HOUR, Windows, gaps, shown
+from segfield.data.ocean_density.statistics import MEAN_DENSITY, checked, statistics
+from segfield.data.ocean_density.view import View
+from segfield.data.ocean_density.windows import HOUR, Windows, shown
 from segfield.data.sample import Sample
 
 _log = logging.getLogger(__name__)
@@ -53,6 +55,7 @@ class OceanDensity(PixelwiseData):
     gap_days: float = 3.0
     _prepared: Prepared = field(init=False)
     _fields: Fields = field(init=False)
+    _view: View = field(init=False)
     _windows: Windows = field(init=False)
     _places: np.ndarray = field(init=False)
     _learned: dict[str, np.ndarray] = field(default_factory=dict, init=False)
@@ -77,23 +80,13 @@ class OceanDensity(PixelwiseData):
 
     def samples(self) -> list[Sample]:
         """List the windows of all ensembles whose fields the set has; counts are not read yet."""
-        if self.root is None:
-            raise FileNotFoundError(
-                "data=ocean_density: data.root is not set. Name the folder of a prepared set by data.root=<folder>, or "
-                "put it at $SEGFIELD_DATA/ocean_density."
-            )
-        root = Path(self.root)
-        try:
-            prepared = Prepared(root, self.smoothing)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{error}, or name the folder of another one by data.root=<folder>.") from error
+        self._open()
+        prepared = self._prepared
         if self.size is not None and tuple(self.size) != prepared.size:
             raise ValueError(
                 f"data.size={list(self.size)} is not the grid of {prepared.path}, {list(prepared.size)}: densities are "
                 f"not resized. Use data.size=[{prepared.size[0]},{prepared.size[1]}], or null."
             )
-        self._prepared, self._places = prepared, prepared.places()
-        self._fields = Fields(root, self.inputs.variables, prepared.latitude, prepared.longitude)
         self._windows = Windows(
             start=prepared.start, leads=prepared.leads, times=self._fields.times, channels=self.inputs.channels
         )
@@ -107,6 +100,38 @@ class OceanDensity(PixelwiseData):
             for step in range(steps)
         ]
 
+    def _open(self) -> None:
+        """Open the set, read its coordinates, and no counts yet."""
+        if self.root is None:
+            raise FileNotFoundError(
+                "data=ocean_density: data.root is not set. Name the folder of a prepared set by data.root=<folder>, or "
+                "put it at $SEGFIELD_DATA/ocean_density."
+            )
+        root = Path(self.root)
+        try:
+            prepared = Prepared(root, self.smoothing)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{error}, or name the folder of another one by data.root=<folder>.") from error
+        self._prepared, self._places = prepared, prepared.places()
+        self._fields = Fields(root, self.inputs.variables, prepared.latitude, prepared.longitude)
+        self._view = View(fields=self._fields, inputs=self.inputs, scale=self.density_scale, sea=prepared.sea)
+
+    def course(self, start: int, hours: float, known: Mapping[str, np.ndarray]) -> Course:
+        """Return a drift of one's own, of any start, through this set; its ensembles are neither listed nor read.
+
+        Args:
+            start: of it, in nanoseconds since 1970.
+            hours: until its end.
+            known: statistics() of the run.
+
+        Raises:
+            FileNotFoundError: if there is no set.
+            ValueError: if the set's cells or time step are not those of the training, the hours are no whole number of
+                steps, or the fields do not cover them.
+        """
+        self._open()
+        return Course(self._prepared, self._view, start, hours, known)
+
     def read(self, sample: Sample, size: Sequence[int] | None) -> dict[str, np.ndarray]:
         """Read one window on the set's grid: image [V + 1, H, W], target [5, H, W], valid [1, H, W].
 
@@ -116,23 +141,14 @@ class OceanDensity(PixelwiseData):
         ensemble, step = _place(sample)
         now, then = self._prepared.maps(ensemble, slice(step, step + 2))
         known = self.statistics()
-        image = np.empty((self.in_channels, *now.shape), dtype=np.float32)
-        for channel, (name, offset) in enumerate(self.inputs.channels):
-            image[channel] = self._fields.at(name, self._windows.moment(ensemble, step, offset))
-            if name in self.inputs.standardised:
-                mean, std = (float(known[key]) for key in names_of(name))
-                image[channel] = (image[channel] - mean) / std
-        image[-1] = now * np.float32(self.density_scale)
-        finite = np.isfinite(image)
-        image[~finite] = 0
-        target = np.stack([then, now, known[MEAN_DENSITY], *self._places])
-        return {"image": image, "target": target, "valid": (finite.all(axis=0) & self._prepared.sea)[None]}
+        seen = self._view(self._windows, ensemble, step, now, known)
+        return {**seen, "target": np.stack([then, now, known[MEAN_DENSITY], *self._places])}
 
     def read_picture(self, path: Path, size: Sequence[int] | None) -> np.ndarray:
         """Refuse: what this data sees is no picture."""
         raise ValueError(
             f"{path}: a run of data=ocean_density sees fields of the sea and a density, no pictures. To see what it "
-            "predicts: python -m segfield evaluate <run folder>."
+            "predicts: python -m segfield evaluate <run folder>, or predict <run folder> point=[lat,lon] start=<time>."
         )
 
     def common_files(self) -> list[Path]:
@@ -202,27 +218,16 @@ class OceanDensity(PixelwiseData):
         usable = np.flatnonzero(covered)
         if len(usable) == len(covered):
             return usable
-        spans = "; ".join(
-            f"{name} from {shown(times[0])} to {shown(times[-1])}{_without(times)}"
-            if len(times)
-            else f"{name} no time at all"
-            for name, times in self._windows.times.items()
-        )
         start, end = self._windows.start, self._windows.start + self._windows.leads[-1]
         found = (
             f"{len(covered) - len(usable)} of {len(covered)} ensembles of {self._prepared.path} need fields that the "
-            f"set does not have. They drift from {shown(start.min())} to {shown(end.max())}; there is {spans}."
+            f"set does not have. They drift from {shown(start.min())} to {shown(end.max())}; there is "
+            f"{self._windows.told()}."
         )
         if not len(usable):
             raise ValueError(f"{found} Prepare a set of files that cover these days, or choose other data/inputs.")
         _log.warning("%s They are left out.", found)
         return usable
-
-
-def _without(times: np.ndarray) -> str:
-    """Name the first gap of times."""
-    places = gaps(times)
-    return f", but not between {shown(times[places[0]])} and {shown(times[places[0] + 1])}" if len(places) else ""
 
 
 def _place(sample: Sample) -> tuple[int, int]:

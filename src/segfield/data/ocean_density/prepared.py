@@ -93,12 +93,16 @@ class Prepared:
         return found
 
     def density(self, counts: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        """Turn counts [n, H, W], or means of them, into densities; smoothing keeps their sum over the sea.
+        """Turn counts [n, H, W], or means of them, into densities, smoothed."""
+        return self.smoothed(counts / np.float64(self._particles))
+
+    def smoothed(self, density: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        """Smooth densities [..., H, W], where the run asks for it; their sum over the sea is kept.
 
         Each cell gives what it has to the sea around it, in shares that add up to 1: p' = sea * G(p / G(sea)), where G
         blurs (UncertainDrift, Jenkins et al. 2022, smooths without a coast).
         """
-        found = counts / np.float64(self._particles)
+        found = np.asarray(density, dtype=np.float64)
         if self._smoothing:
             shared = np.divide(found, self._reach, out=np.zeros_like(found), where=self.sea)
             found = _blurred(shared, self._smoothing) * self.sea

@@ -1,16 +1,21 @@
-"""What a run learns of its training part before the first step: the mean density, and mean and std of variables."""
+"""What a run learns of its training part before the first step: the mean density, and mean and std of variables.
+
+And how the maps are spaced in time and in place, to which a network keeps.
+"""
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from segfield.data.ocean_density.fields import Fields
 from segfield.data.ocean_density.prepared import Prepared
-from segfield.data.ocean_density.windows import Windows
+from segfield.data.ocean_density.windows import HOUR, Windows
 
 Statistics = dict[str, npt.NDArray[np.generic]]
 MEAN_DENSITY = "mean_density"
+_HOURS, _DEGREES = "spacing_hours", "spacing_degrees"
 _totals: dict[tuple[Hashable, ...], npt.NDArray[np.int64]] = {}  # the last one alone: of one set and one split
 
 
@@ -33,10 +38,12 @@ def statistics(
 
     Returns:
         `mean_density` [H, W] float32 of the targets; `mean_of_<name>` and `std_of_<name>` float64 of a variable over
-        the sea, each time that the ensembles use counted once.
+        the sea, each time that the ensembles use counted once; `spacing_hours` of the maps and `spacing_degrees` [2] of
+        the cells, latitude and longitude.
     """
     targets = len(ensembles) * (len(prepared.leads) - 1)
     found: Statistics = {MEAN_DENSITY: prepared.density(_total(prepared, ensembles) / targets)}
+    found |= _spacing(prepared)
     uses = windows.uses()
     for name in sorted(set(standardised)):
         first, last = uses[name]
@@ -77,6 +84,39 @@ def _mean_and_std(fields: Fields, name: str, places: Sequence[int], sea: npt.NDA
     return float(about + mean), std or 1.0
 
 
+def _spacing(prepared: Prepared) -> Statistics:
+    degrees = [axis[1] - axis[0] if len(axis) > 1 else 0.0 for axis in (prepared.latitude, prepared.longitude)]
+    return {_HOURS: np.asarray((prepared.leads[1] - prepared.leads[0]) / HOUR), _DEGREES: np.asarray(degrees)}
+
+
+def refuse_other_spacing(saved: Mapping[str, npt.NDArray[np.generic]], prepared: Prepared) -> None:
+    """Refuse a set that a network does not fit.
+
+    Args:
+        saved: of the run.
+        prepared: the set.
+
+    Raises:
+        ValueError: if its maps or its cells are spaced otherwise, or nobody knows.
+    """
+    if not {_HOURS, _DEGREES} <= set(saved):
+        raise ValueError(
+            "This run does not say how the maps that it was trained with are spaced: its statistics.npz is of an "
+            "earlier version. Remove that file, and python -m segfield evaluate <run> computes it again."
+        )
+    trained, found = {name: saved[name] for name in (_HOURS, _DEGREES)}, _spacing(prepared)
+    if any(not np.allclose(trained[name], found[name], rtol=1e-6, atol=0) for name in trained):
+        raise ValueError(
+            f"{prepared.path.parent} has {_spoken(found)}; the network was trained with {_spoken(trained)}, and keeps "
+            "to these. Name a set that has them by data.root=<folder>, or prepare one."
+        )
+
+
+def _spoken(spacing: Mapping[str, npt.NDArray[Any]]) -> str:
+    rows, columns = spacing[_DEGREES].tolist()
+    return f"a map every {spacing[_HOURS]:g} hours on cells of {rows:.6g} x {columns:.6g} degrees"
+
+
 def checked(saved: Mapping[str, npt.NDArray[np.generic]], size: tuple[int, int], standardised: Iterable[str]) -> None:
     """Refuse statistics of another run.
 
@@ -84,6 +124,8 @@ def checked(saved: Mapping[str, npt.NDArray[np.generic]], size: tuple[int, int],
         ValueError: if names, shapes or values are not what statistics() gives.
     """
     expected: dict[str, tuple[int, ...]] = {MEAN_DENSITY: size}
+    if {_HOURS, _DEGREES} & set(saved):  # a run may be older than they are
+        expected |= {_HOURS: (), _DEGREES: (2,)}
     for name in standardised:
         expected |= dict.fromkeys(names_of(name), ())
     found = {name: value.shape for name, value in saved.items()}

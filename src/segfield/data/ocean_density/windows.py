@@ -85,6 +85,15 @@ class Windows:
                 enough &= (last <= place) | (first > place)
         return enough
 
+    def told(self) -> str:
+        """Say from when to when there is what: "u from 2005-04-01 00:00 UTC to ..., but not between ..."; "v ..."."""
+        return "; ".join(
+            f"{name} from {shown(times[0])} to {shown(times[-1])}{_without(times)}"
+            if len(times)
+            else f"{name} no time at all"
+            for name, times in self.times.items()
+        )
+
     def spans(self, ensembles: npt.NDArray[np.int64]) -> tuple[Times, Times]:
         """Return the earliest and the latest field time of ensembles that are covered."""
         uses = self.uses().items()
@@ -92,3 +101,9 @@ class Windows:
             np.min([self.times[name][first[ensembles]] for name, (first, _) in uses], axis=0),
             np.max([self.times[name][last[ensembles]] for name, (_, last) in uses], axis=0),
         )
+
+
+def _without(times: Times) -> str:
+    """Name the first gap of times."""
+    places = gaps(times)
+    return f", but not between {shown(times[places[0]])} and {shown(times[places[0] + 1])}" if len(places) else ""

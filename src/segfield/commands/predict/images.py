@@ -7,6 +7,7 @@ from pathlib import Path
 
 from segfield.run.placement import KEYS, share_cores
 
+_OF_DENSITIES = ("point", "start", "hours", "radius_km")
 _CHOICES = ("overlays", "probabilities", "submission")
 USAGE = """usage: python -m segfield predict <run> <images or folders ...> [out=<folder>] [overlays=true]
                                   [probabilities=true] [submission=true] [placement key=value ...]
@@ -20,9 +21,6 @@ USAGE = """usage: python -m segfield predict <run> <images or folders ...> [out=
 
 def main(arguments: list[str]) -> int:
     """Predict images: 0 all written, 1 some could not be, 2 for a wrong call."""
-    if arguments[:1] in (["-h"], ["--help"]):
-        sys.stdout.write(USAGE)
-        return 0
     try:
         words, settings, placement = _parsed(arguments)
         choices = {name: _choice(name, settings.get(name, "false")) for name in _CHOICES}
@@ -60,6 +58,11 @@ def _parsed(arguments: Sequence[str]) -> tuple[list[Path], dict[str, str], list[
             settings[key] = value
         elif equals and key in KEYS:
             placement.append(word)
+        elif equals and key in _OF_DENSITIES and not Path(word).expanduser().exists():
+            raise ValueError(
+                f"{word} is of a run that predicts densities; this one predicts masks. Type: "
+                f"python -m segfield predict {words[0] if words else '<run>'} <images or folders>"
+            )
         elif equals and not Path(word).expanduser().exists():
             near = difflib.get_close_matches(key, ("out", *_CHOICES, *KEYS), n=1)
             hint = f" (did you mean {near[0]}?)" if near else ""
