@@ -1,6 +1,5 @@
 """`segfield predict <run> point=[lat,lon] start=<time>`: where an object may be that was lost at sea."""
 
-import difflib
 import json
 import math
 import sys
@@ -9,7 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segfield.run.placement import KEYS, share_cores
+from segfield.commands.predict.words import split
+from segfield.run.placement import share_cores
 
 if TYPE_CHECKING:
     from segfield.run.forecast import Forecast
@@ -69,26 +69,7 @@ def _told(found: "Forecast") -> list[str]:
 
 def _parsed(arguments: Sequence[str]) -> tuple[Path, dict[str, str], list[str]]:
     """Return run, settings by name, placement."""
-    words: list[Path] = []
-    settings: dict[str, str] = {}
-    placement: list[str] = []
-    for word in arguments:
-        key, equals, value = word.partition("=")
-        if equals and key in SETTINGS:
-            settings[key] = value
-        elif equals and key in KEYS:
-            placement.append(word)
-        elif equals and not Path(word).expanduser().exists():
-            near = difflib.get_close_matches(key, (*SETTINGS, *KEYS), n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise ValueError(
-                f"{word} is no setting of a run that predicts densities{hint}. Settings are {', '.join(SETTINGS)} and "
-                "placement keys; what is computed is frozen in the run."
-            )
-        elif word.startswith("-") and not Path(word).exists():
-            raise ValueError(f"{word} is no setting: they are written {word.lstrip('-').partition('=')[0]}=<value>.")
-        else:
-            words.append(Path(word).expanduser().absolute())
+    words, settings, placement = split(arguments, SETTINGS, _stranger)
     if not words:
         raise ValueError(f"Expected a run folder. Type for example: python -m segfield predict <run> {EXAMPLE}")
     if len(words) > 1:
@@ -101,9 +82,14 @@ def _parsed(arguments: Sequence[str]) -> tuple[Path, dict[str, str], list[str]]:
             f"Expected {' and '.join(f'{name}=' for name in lacking)}: where and when the object was lost. Type for "
             f"example: python -m segfield predict {words[0]} {EXAMPLE}"
         )
-    if settings.get("out") == "":
-        raise ValueError("out= names no folder. Use for example out=forecast.")
     return words[0], settings, placement
+
+
+def _stranger(word: str, hint: str) -> str:
+    return (
+        f"{word} is no setting of a run that predicts densities{hint}. Settings are {', '.join(SETTINGS)} and "
+        "placement keys; what is computed is frozen in the run."
+    )
 
 
 def _point(text: str) -> tuple[float, float]:

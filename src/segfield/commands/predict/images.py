@@ -1,11 +1,11 @@
 """`segfield predict <run> <images or folders ...> out=<folder>`: masks for new images, at their own size."""
 
-import difflib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from segfield.run.placement import KEYS, share_cores
+from segfield.commands.predict.words import Words, split
+from segfield.run.placement import share_cores
 
 _OF_DENSITIES = ("point", "start", "hours", "radius_km")
 _CHOICES = ("overlays", "probabilities", "submission")
@@ -47,38 +47,24 @@ def main(arguments: list[str]) -> int:
     return 1 if done.failed else 0
 
 
-def _parsed(arguments: Sequence[str]) -> tuple[list[Path], dict[str, str], list[str]]:
+def _parsed(arguments: Sequence[str]) -> Words:
     """Return run and images, settings by name, placement."""
-    words: list[Path] = []
-    settings: dict[str, str] = {}
-    placement: list[str] = []
-    for word in arguments:
-        key, equals, value = word.partition("=")
-        if equals and key in ("out", *_CHOICES):
-            settings[key] = value
-        elif equals and key in KEYS:
-            placement.append(word)
-        elif equals and key in _OF_DENSITIES and not Path(word).expanduser().exists():
-            raise ValueError(
-                f"{word} is of a run that predicts densities; this one predicts masks. Type: "
-                f"python -m segfield predict {words[0] if words else '<run>'} <images or folders>"
-            )
-        elif equals and not Path(word).expanduser().exists():
-            near = difflib.get_close_matches(key, ("out", *_CHOICES, *KEYS), n=1)
-            hint = f" (did you mean {near[0]}?)" if near else ""
-            raise ValueError(
-                f"{word} is neither an image nor a setting{hint}. Settings are out, {', '.join(_CHOICES)} and "
-                "placement keys; what is computed is frozen in the run."
-            )
-        elif word.startswith("-") and not Path(word).exists():
-            raise ValueError(f"{word} is no setting: they are written {word.lstrip('-').partition('=')[0]}=<value>.")
-        else:
-            words.append(Path(word).expanduser().absolute())
+    words, settings, placement = split(arguments, ("out", *_CHOICES), _stranger)
     if len(words) < 2:
         raise ValueError("Expected a run folder and at least one image, or a folder of images.")
-    if settings.get("out") == "":
-        raise ValueError("out= names no folder. Use for example out=predictions.")
     return words, settings, placement
+
+
+def _stranger(word: str, hint: str) -> str:
+    if word.partition("=")[0] in _OF_DENSITIES:
+        return (
+            f"{word} is of a run that predicts densities; this one predicts masks. Type: "
+            "python -m segfield predict <run> <images or folders>"
+        )
+    return (
+        f"{word} is neither an image nor a setting{hint}. Settings are out, {', '.join(_CHOICES)} and "
+        "placement keys; what is computed is frozen in the run."
+    )
 
 
 def _choice(name: str, text: str) -> bool:
