@@ -182,7 +182,7 @@ OCEAN = ("east", "north", "scalar")
         (
             {"horizontal_flip": 0.5},
             ("scalar", "none", "scalar"),
-            r"Channel 1, counted .* no rule for flips.* data\.inputs\.rules\.<its name>=scalar\..*augmentation=none",
+            r"Channel 1, counted .* no rule for .*augmentation=none, or 'data\.inputs\.rules=\{<its name>: scalar\}'",
         ),
         ({"quarter_turn": 0.5}, ("none",), r"Channel 0, .* has no rule for flips and turns"),
         (

@@ -4,13 +4,16 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from segfield.run.evaluate_density import NAMES
+from segfield.metrics.density import DensityScores
+from segfield.run.evaluate_density import NAMES, DensityEvaluation
 
 Cli = Callable[..., Any]
 SCORES = ("rmse", "kl", "mass_error", "iou_50", "iou_90", "distance_km")
@@ -93,3 +96,12 @@ def test_a_network_without_a_border_is_scored_one_map_ahead_alone(
     assert outcome.code == 0, outcome.err
     assert "not rolled out: A roll-out needs densities of a whole window, [24, 32]; the network gives" in outcome.out
     assert summary_of(tmp_path / "run")["parts"]["val"]["rollout"]["scores"] is None
+
+
+def test_a_window_without_a_valid_cell_is_not_among_those_that_are_told() -> None:
+    task = SimpleNamespace(finish=lambda logits, batch: (logits, batch), metrics={"val/": DensityScores()})
+    evaluation = DensityEvaluation(cast("Any", None), "val")
+    valid = torch.tensor([True, False])[:, None, None, None].expand(2, 1, 4, 4)
+    names = {"id": ["0/00", "1/00"], "group": ["0", "1"]}
+    evaluation.add(task, torch.rand(2, 1, 4, 4), {"target": torch.rand(2, 5, 4, 4), "valid": valid, **names})
+    assert evaluation._numbers == {"0": 1}

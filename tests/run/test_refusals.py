@@ -59,3 +59,11 @@ def test_options_of_an_option_that_was_not_chosen_are_told_whose_they_are() -> N
     assert next(faults(["data=ocean_density", "data.inputs=ssh"])).endswith(
         " does not resolve: data.inputs was given a word. Its options are chosen by data/inputs=<option>."
     )
+
+
+def test_a_head_that_needs_a_key_of_other_data_says_which() -> None:
+    register()
+    assert next(faults(["head=conserving"])) == (
+        "head.scale=${data.density_scale} does not resolve: only data=ocean_density has data.density_scale. Choose it, "
+        "or another head."
+    )

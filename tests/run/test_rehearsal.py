@@ -56,7 +56,7 @@ def stopping(monitor: str, **more: object) -> str:
         (["data.in_channels=4"], [r"data: .*data\.in_channels is 4\. Use data\.in_channels=3"]),
         (["model=unet_original", "model.border=none"], [r"model: UNet\(padding=\"valid\"\).*got 32x32\. Use 188x188"]),
         (["data.size=[16,16]", "data.batch_size=1"], [r"model: Expected more than 1 value per channel when training"]),
-        (["data.batch_size=100"], [r"data: The training part has 8 samples, fewer than data\.batch_size=100"]),
+        (["data.batch_size=100"], [r"data: The training part has 8 samples, fewer than data\.batch_size=100.*\n\Z"]),
         (["trainer.accumulate_grad_batches=3"], [r"data\.batch_size=2 is the global batch.*Use data\.batch_size=3"]),
         (["data.val_fraction=2"], [r"data\.val_fraction is a share of the groups"]),
         (["task.threshold=7"], [r"threshold is a probability.*got 7"]),

@@ -67,8 +67,8 @@ def verify(rules: Sequence[str], *, flips: bool, turns: bool, warp: str, colour:
     if (flips or turns) and NONE in rules:
         raise ValueError(
             f"Channel {rules.index(NONE)}, counted from 0 along data.inputs.variables, has no rule for "
-            "flips and turns; u and v have theirs together and not standardised. A field without a direction has "
-            "data.inputs.rules.<its name>=scalar. Write it, or use augmentation=none."
+            "flips and turns; u and v have theirs together and not standardised. Use augmentation=none, or "
+            "'data.inputs.rules={<its name>: scalar}' for a field without a direction."
         )
     if turns and rules.count(EAST) != rules.count(NORTH):
         raise ValueError(

@@ -3,19 +3,21 @@
 Inputs | density now | truth | prediction | difference, maps with land, axes in km and colour scales.
 """
 
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 
 from segfield.callbacks.shown import FixedSamples, outputs_of
 from segfield.densities import CURRENT, EAST, NEXT, NORTH, UNITS
-from segfield.figures.density import Input, density_panel
+from segfield.figures.density import LEAST, Input, density_panel
 from segfield.spatial import centre_crop
 
 
 @final
 class DensityPanels(FixedSamples):
     """Draw some validation windows after every validation; height is that of a picture in pixels."""
+
+    least: ClassVar[int] = LEAST
 
     def draw(self, task: Any, data: Any, item: dict[str, Any]) -> np.ndarray:
         """Predict one sample and draw it: [h, w, 3] uint8."""

@@ -84,14 +84,15 @@ def _names(scores: MetricCollection) -> dict[str, str]:
 def _steps(task: Any, data: Any, chunk: Sequence[Sequence[int]]) -> Iterator[tuple[float, Tensor, dict[str, Any]]]:
     """Yield hours since the release, densities [N, 1, H, W] and batch of each step of some ensembles.
 
-    All have all their windows; one of which a window cannot be read does not count from there on.
+    All have all their windows. One of which a window cannot be read, or has no cell with all variables, does not count
+    from there on: there is no density to go on from.
     """
     released: Tensor | None = None
     densities: Tensor | None = None
-    ended: set[int] = set()  # places of ensembles of which a window could not be read
+    ended: set[int] = set()  # places of ensembles that do not count any more
     for windows in zip(*chunk, strict=True):
         items = [data.item(index) for index in windows]
-        ended |= {place for place, item in enumerate(items) if "skipped" in item}
+        ended |= {place for place, item in enumerate(items) if "skipped" in item or not item["valid"].any()}
         for place in ended:
             items[place]["valid"] = torch.zeros_like(items[place]["valid"])
         if densities is not None:

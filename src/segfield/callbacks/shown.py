@@ -1,7 +1,7 @@
 """What callbacks that draw have in common: where pictures go, and the same fixed validation samples each epoch."""
 
 from abc import ABC, abstractmethod
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 import pytorch_lightning as pl
@@ -42,9 +42,17 @@ class FixedSamples(Callback, ABC):
     Args:
         samples: how many, spread evenly over the validation part.
         height: of a picture, pixels; of one of an image, at most.
+
+    Raises:
+        ValueError: if there is no such number of samples, or the height is below `least`.
     """
 
+    least: ClassVar[int] = 1  # pixels of a picture
+
     def __init__(self, samples: int = 4, height: int = 256) -> None:
+        for name, value, least, usual in (("samples", samples, 0, 4), ("height", height, self.least, 256)):
+            if value < least:
+                raise ValueError(f"callbacks.panels.{name} must be {least} or more; got {value}. Use {usual}.")
         self.samples, self.height = samples, height
         self._items: list[dict[str, Any]] = []
 

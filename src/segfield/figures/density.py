@@ -16,7 +16,7 @@ UNIT = "% per cell"
 _LEFT, _BOTTOM = 40, 30  # pixels for the numbers and names of the axes
 _GAP, _BAR, _NUMBERS = 8, 8, 50  # between maps; a colour bar, and its numbers and unit
 _NARROWEST = 70  # pixels of a map, for its title
-_LEAST = 120  # pixels of a picture
+LEAST = 120  # pixels of a picture
 _SHARE = 0.5  # of the mass, in the regions that are outlined
 _HALVES = "outlined: half of the mass (solid: truth, dotted: prediction)"
 _MARGIN, _CLOSEST = 3, 16  # cells around a density; of the longer side that is shown, at least
@@ -78,8 +78,8 @@ def density_panel(
     Raises:
         ValueError: if shapes do not fit one another, or height is below 120.
     """
-    if height < _LEAST:
-        raise ValueError(f"density_panel needs a height of at least {_LEAST} pixels; got {height}. Use height=256.")
+    if height < LEAST:
+        raise ValueError(f"density_panel needs a height of at least {LEAST} pixels; got {height}. Use height=256.")
     arrays = {"current": current, "truth": truth, "prediction": prediction}
     arrays |= {f"input {one.title}": one.values for one in inputs}
     now, true, predicted, *seen = same_shape(arrays)

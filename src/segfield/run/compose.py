@@ -131,7 +131,7 @@ def resolved(config: DictConfig) -> tuple[dict[str, Any], dict[str, str]]:
         except InterpolationToMissingValueError:
             why[key] = f"{key}={raw} needs a value that must be given."
         except OmegaConfBaseException as error:
-            reason = f"{key}={raw} does not resolve: {unresolved(error)}."
+            reason = f"{key}={raw} does not resolve: {unresolved(error, key)}."
             why[key] = f"{key} must be given: {key}=<value>." if raw == "???" else reason
     for key in why:
         OmegaConf.update(config, key, "???")

@@ -25,6 +25,7 @@ from segfield.run.trained import Trained
 ROLLOUT = FOLDER / "rollout.csv"
 NAMES = [name if source == "prediction" else f"{name}_{source}" for name in SCORES for source in SOURCES]
 RULES = {
+    "windows": "those with a cell of the sea where every variable has a value",
     "rmse": "mean over windows of the root of the mean squared error of the sea's cells, probability per cell",
     "kl": "mean over windows of sum t log(t / p), truth t and density p both of mass 1, in nat",
     "mass_error": "mean over windows of the difference of the masses in the region",
@@ -63,7 +64,7 @@ class DensityEvaluation:
         skipped = batch.get("skipped", {})
         self._skipped |= skipped
         for place, (name, group) in enumerate(zip(batch["id"], batch["group"], strict=True)):
-            if name not in skipped:
+            if name not in skipped and counts[0, place]:  # of no score where no cell is valid
                 sums = self._sums.setdefault(group, np.zeros((2, len(NAMES))))
                 sums += np.stack([np.where(counts[:, place] > 0, values[:, place], 0), counts[:, place]])
                 self._numbers[group] = self._numbers.get(group, 0) + 1
@@ -85,7 +86,7 @@ class DensityEvaluation:
         Raises:
             ValueError: if no window has a cell that counts.
         """
-        if not any(sums[1].any() for sums in self._sums.values()):
+        if not self._sums:
             raise ValueError(f"No window of {self._part} has a valid cell: there is nothing to score.")
         before = earlier(self._run.checkpoint["sha256"])
         kept = {name: summary for name, summary in before.items() if name != self._part}

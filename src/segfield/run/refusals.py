@@ -54,12 +54,20 @@ def plain(error: Exception, words: Sequence[str]) -> str:
     return text + suggestion(text)
 
 
-def unresolved(error: Exception) -> str:
-    """Say why an interpolation does not resolve; data.inputs=ssh was typed where data/inputs=ssh was meant."""
+def unresolved(error: Exception, key: str) -> str:
+    """Say why the interpolation of a key does not resolve, and what to choose where that is known.
+
+    data.inputs=ssh was typed where data/inputs=ssh was meant, or one option needs another's key, as head=conserving
+    does data.density_scale.
+    """
     text = str(error).splitlines()[0]
     word = re.search(r"node `([\w.]+)` is not a container", text)
     if word and (CONF / word[1].replace(".", "/")).is_dir():
         return f"{word[1]} was given a word. Its options are chosen by {word[1].replace('.', '/')}=<option>"
+    lacking = re.search(r"Interpolation key '([\w.]+)' not found", text)
+    group = lacking[1].partition(".")[0] if lacking else ""
+    if lacking and (owners := sorted(one.stem for one in (CONF / group).glob("*.yaml") if lacking[1] in _keys(one))):
+        return f"only {group}={' or '.join(owners)} has {lacking[1]}. Choose it, or another {key.partition('.')[0]}"
     return text
 
 

@@ -170,7 +170,9 @@ class Rehearsal:
             self._facts |= {part: len(data.indices(part)) for part in ("train", "val", "test")}
         if self._item and self._trainer and self._slices() == 0:
             limit = self._trainer.limit_train_batches
-            self._errors.append(f"trainer.limit_train_batches={limit} is less than one batch of this data. Use 1.0.")
+            if self._facts["train"] >= self._made["data"].batch_size:  # else try_data has said so
+                text = f"trainer.limit_train_batches={limit} is less than one batch of this data. Use 1.0."
+                self._errors.append(text)
         elif self._item and self._trainer and not self._errors:
             try_batches(self._trainer, self._made["data"], self._slices(), self._world, self._errors)
 

@@ -65,7 +65,7 @@ def test_a_panel_shows_inputs_densities_and_the_sea(
         return np.zeros((4, 4, 3), dtype=np.uint8)
 
     monkeypatch.setattr("segfield.callbacks.density_panels.density_panel", panel)
-    fit(tmp_path, still, data, DensityPanels(samples=1, height=99), tensorboard=True, max_epochs=1)
+    fit(tmp_path, still, data, DensityPanels(samples=1, height=199), tensorboard=True, max_epochs=1)
     (((inputs, current, truth, prediction), others),) = calls
     item = data.item(data.indices("val")[0])
     assert [one.title for one in inputs] == ["u", "ssh", "sst", "sst a map later"]
@@ -80,4 +80,18 @@ def test_a_panel_shows_inputs_densities_and_the_sea(
     assert np.array_equal(others["east"], item["target"][3])
     assert np.array_equal(others["north"], item["target"][4])
     assert others["title"] == f"{item['id']}, {data.describe(item['index'])} to +6 h"
-    assert others["height"] == 99
+    assert others["height"] == 199
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"samples": -1}, r"callbacks\.panels\.samples must be 0 or more; got -1\. Use 4\."),
+        ({"height": 119}, r"callbacks\.panels\.height must be 120 or more; got 119\. Use 256\."),
+    ],
+)
+def test_numbers_of_which_no_picture_can_be_drawn_are_refused_before_training(
+    settings: dict[str, int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        DensityPanels(**settings)

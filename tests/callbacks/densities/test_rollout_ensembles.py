@@ -52,8 +52,9 @@ def test_an_ensemble_that_lacks_windows_is_not_rolled_out(
         roll_out(task, partial, [], DensityScores())
 
 
-def test_an_ensemble_does_not_count_from_a_window_on_that_cannot_be_read(
-    task: PixelwiseTask, ocean: Callable[..., OceanDensity], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("damage", ["unreadable", "no value"])
+def test_an_ensemble_does_not_count_from_a_window_on_that_cannot_be_read_or_has_no_values(
+    task: PixelwiseTask, ocean: Callable[..., OceanDensity], monkeypatch: pytest.MonkeyPatch, damage: str
 ) -> None:
     data = ocean(size=[16, 20], on_error="skip")
     data.setup()
@@ -62,9 +63,12 @@ def test_an_ensemble_does_not_count_from_a_window_on_that_cannot_be_read(
     name = data.sample(broken[1]).id
 
     def damaged(self: OceanDensity, sample: Any, size: Any) -> dict[str, np.ndarray]:
+        found = read(self, sample, size)
         if sample.id == name:
-            raise ValueError("damaged")
-        return read(self, sample, size)
+            if damage == "unreadable":
+                raise ValueError("damaged")
+            found["valid"][:] = False  # as where a field is missing for a day
+        return found
 
     with torch.no_grad():
         alone = roll_out(task, data, [whole], DensityScores()).scores

@@ -62,6 +62,10 @@ def test_a_channel_turns_by_its_rule_and_velocities_only_as_a_vector(inputs: Inp
             {"variables": "ssh", "in_channels": 2},
             r"=ssh is a word, expected a list\. Use data\.inputs\.variables=\[ssh\]",
         ),
+        (
+            {"variables": ["ssh"], "in_channels": 2, "standardised": "ssh"},
+            r"standardised=ssh is a word, expected a list\. Use data\.inputs\.standardised=\[ssh\]",
+        ),
         ({"variables": ["ssh"], "in_channels": 2, "rules": {"ssh": "up"}}, r"'up' is none of scalar, east"),
     ],
 )

@@ -79,7 +79,7 @@ def test_damage_inside_a_file_is_named_where_it_is_read(
         ),
         ("SLA", r"Did you mean ssh\?"),
         ("chl", r"has no field 'chl', it has ssh, u, v\. Use data/inputs"),
-        ("sst", r"has no field 'sst', .* Use data/inputs=uv or ssh, or"),
+        ("sst", r"has no field 'sst', it has ssh, u, v\. Use data/inputs=uv or ssh, or"),
     ],
 )
 def test_a_variable_that_is_not_there_is_told_with_those_that_are(
@@ -96,9 +96,33 @@ def test_a_set_of_one_map_has_no_window(ocean: Ocean, make_drift_set: Make, tmp_
 
 
 def test_a_set_without_its_number_of_particles_is_refused(ocean: Ocean, own: Path) -> None:
+    for number in (0, None):
+        with h5py.File(own / "densities.nc", "r+") as file:
+            del file.attrs["particles"]
+            if number is not None:
+                file.attrs["particles"] = number
+        with pytest.raises(ValueError, match="does not say how many particles an ensemble has"):
+            ocean(root=own)
+
+
+@pytest.mark.parametrize("axis", ["time", "latitude", "longitude"])
+def test_a_set_whose_axes_do_not_ascend_is_refused(ocean: Ocean, own: Path, axis: str) -> None:
     with h5py.File(own / "densities.nc", "r+") as file:
-        del file.attrs["particles"]
-    with pytest.raises(ValueError, match="does not say how many particles an ensemble has"):
+        file[axis][...] = file[axis][...][::-1]
+    with pytest.raises(ValueError, match=rf"densities\.nc: its {axis} does not ascend .* Prepare the set again"):
+        ocean(root=own)
+
+
+def test_a_set_of_land_alone_is_refused(ocean: Ocean, own: Path) -> None:
+    with h5py.File(own / "densities.nc", "r+") as file:
+        file["land"][...] = 1
+    with pytest.raises(ValueError, match=r"densities\.nc has no sea: all cells are land\. Prepare a set of another"):
+        ocean(root=own)
+
+
+def test_a_set_without_fields_is_refused(ocean: Ocean, own: Path) -> None:
+    (own / "fields").rename(own / "elsewhere")
+    with pytest.raises(ValueError, match=r"has no field 'u', it has none\. Restore its folder fields/, or prepare"):
         ocean(root=own)
 
 
@@ -183,6 +207,7 @@ def test_a_field_whose_axes_do_not_ascend_is_refused(ocean: Ocean, own: Path, ax
         ({"mean": 0.5}, r"data\.mean=0\.5 and data\.std=1 .* Use data\.mean=0 data\.std=1"),
         ({"std": [1, 1, 2]}, r"data\.std=\[1, 1, 2\] would change the density"),
         ({"density_scale": 0}, r"data\.density_scale=0 must be above 0\. Use data\.density_scale=30"),
+        ({"smoothing": 21}, r"data\.smoothing=21 cells is more than .* along a side, 20: .* Use data\.smoothing=1\."),
         ({"in_channels": 4}, r"data\.inputs are 3 channels .* Use data\.in_channels=3"),
     ],
 )

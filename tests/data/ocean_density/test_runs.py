@@ -118,6 +118,16 @@ def test_a_head_of_another_scale_than_the_data_is_refused(cli: Cli, drift_set: P
     assert "head.scale=1 is not data.density_scale=30.0, by which the network" in outcome.err, outcome.err
 
 
+def test_the_rule_of_a_variable_of_your_own_is_typed_as_the_refusal_of_one_without_says(
+    cli: Cli, make_drift_set: Callable[..., Path], tmp_path: Path
+) -> None:
+    root = make_drift_set(tmp_path / "set", fields=("u", "v", "chl"))
+    words = ("data=ocean_density", f"data.root={root}", "threads=1", "model.width=4", "model.depth=1")
+    words += ("data.inputs.variables=[u,v,chl]", "data.inputs.in_channels=4", "data.inputs.rules={chl: scalar}")
+    outcome = cli("segfield", "check", *words)
+    assert outcome.code == 0, outcome.err
+
+
 def test_input_sets_are_swept_by_one_command(cli: Cli, drift_set: Path) -> None:
     words = ("-m", *FAST, "data/inputs=uv,ssh", f"data.root={drift_set}", "data.inputs.in_channels=9")
     outcome = cli("train.py", *words)

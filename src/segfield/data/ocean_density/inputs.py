@@ -1,7 +1,7 @@
 """Inputs: which fields of the sea a network sees beside the current density, and how each turns with a map of it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import final
 
@@ -36,47 +36,47 @@ class Inputs:
         in_channels: C of the image; verified, as the configuration takes the network's from it.
         offsets: when each is read, in maps: 0 is the start of the window, 1 its end; None: all 0.
         standardised: the names of those of which the training part's mean is taken off and whose std divides.
-        rules: how a variable of your own turns with the map: "scalar", "east" or "north" (of a vector), "stream" (a
-            stream function, whose sign a mirror image turns).
+        rules: how a variable of your own turns with the map, by name: "scalar", "east" or "north" (of a vector),
+            "stream" (a stream function, whose sign a mirror image turns).
     """
 
     variables: Sequence[str]
     in_channels: int
     offsets: Sequence[int] | None = None
     standardised: Sequence[str] = ()
-    rules: Mapping[str, str] = field(default_factory=dict)
+    rules: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
-        if isinstance(self.variables, str):
-            raise ValueError(
-                f"data.inputs.variables={self.variables} is a word, expected a list. Use "
-                f"data.inputs.variables=[{self.variables}]."
-            )
+        for key, names in (("variables", self.variables), ("standardised", self.standardised)):
+            if isinstance(names, str):
+                raise ValueError(
+                    f"data.inputs.{key}={names} is a word, expected a list. Use data.inputs.{key}=[{names}]."
+                )
         if not self.variables:
             raise ValueError("data.inputs.variables is empty. Name some, for example data.inputs.variables=[ssh].")
-        count, names = len(self.variables), ",".join(self.variables)
+        count, listed = len(self.variables), ",".join(self.variables)
         if self.offsets is not None and len(self.offsets) != count:
             raise ValueError(
-                f"data.inputs.offsets has {len(self.offsets)} numbers, data.inputs.variables=[{names}] has {count}. "
+                f"data.inputs.offsets has {len(self.offsets)} numbers, data.inputs.variables=[{listed}] has {count}. "
                 f"Use data.inputs.offsets=null, all at the start of a window, or one number per variable."
             )
         if self.in_channels != count + 1:
             raise ValueError(
-                f"data.inputs.variables=[{names}] and the current density are {count + 1} channels, "
+                f"data.inputs.variables=[{listed}] and the current density are {count + 1} channels, "
                 f"data.inputs.in_channels is {self.in_channels}. Use data.inputs.in_channels={count + 1}."
             )
         if len(set(self.channels)) != count:
             raise ValueError(
-                f"data.inputs.variables=[{names}] has the same one twice at the same offset. Give the second "
+                f"data.inputs.variables=[{listed}] has the same one twice at the same offset. Give the second "
                 "another offset, for example data.inputs.offsets=[0,1], or leave it out."
             )
-        for key, given in (("standardised", self.standardised), ("rules", self.rules)):
+        for key, given in (("standardised", self.standardised), ("rules", self.rules or {})):
             if others := [name for name in given if name not in self.variables]:
                 raise ValueError(
-                    f"data.inputs.{key} names {', '.join(others)}, data.inputs.variables=[{names}] does not. Use names "
-                    "of these."
+                    f"data.inputs.{key} names {', '.join(others)}, data.inputs.variables=[{listed}] does not. Use "
+                    "names of these."
                 )
-        if wrong := [rule for rule in self.rules.values() if rule not in RULES]:
+        if wrong := [rule for rule in (self.rules or {}).values() if rule not in RULES]:
             raise ValueError(f"data.inputs.rules: {wrong[0]!r} is none of {', '.join(RULES)}. Use one of these.")
 
     @property
@@ -92,19 +92,21 @@ class Inputs:
         """
         at = {name: [offset for other, offset in self.channels if other == name] for name in ("u", "v")}
         vector = at["u"] == at["v"] and not {"u", "v"} & set(self.standardised)
-        known = {**_KNOWN, **({"u": "east", "v": "north"} if vector else {}), **self.rules}
+        known = {**_KNOWN, **({"u": "east", "v": "north"} if vector else {}), **(self.rules or {})}
         return (*(known.get(name, "none") for name in self.variables), "scalar")
 
 
 def unknown(name: str, has: Sequence[str]) -> str:
     """Say that a set has no such field: which it has, which was perhaps meant, which data/inputs they allow."""
+    if not has:
+        return f"has no field {name!r}, it has none. Restore its folder fields/, or prepare the set again."
     word = name.casefold()
-    same = [ours for ours, others in _SAME.items() if word in (ours, *others) and ours in has]
-    near = same or get_close_matches(word, has, n=2)
+    known = [ours for ours, others in _SAME.items() if word in (ours, *others)]
+    near = [ours for ours in known if ours in has] if known else get_close_matches(word, has, n=2)
     guess = f" Did you mean {' or '.join(near)}?" if near else ""
     allowed = [option for option, needs in SETS.items() if set(needs) <= set(has)]
     sets = f"data/inputs={' or '.join(allowed)}, or " if allowed else ""
     return (
-        f"has no field {name!r}, it has {', '.join(has) or 'none'}.{guess} Use {sets}data.inputs.variables with names "
+        f"has no field {name!r}, it has {', '.join(has)}.{guess} Use {sets}data.inputs.variables with names "
         "of these, or prepare a set of files that hold it."
     )

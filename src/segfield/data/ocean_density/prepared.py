@@ -29,7 +29,7 @@ class Prepared:
 
     Raises:
         FileNotFoundError: if there is no set, or it is not finished.
-        ValueError: if it is damaged or something else, or has no windows.
+        ValueError: if it is damaged or something else, has no windows, or is smaller than the smoothing.
     """
 
     def __init__(self, root: Path, smoothing: float = 0.0) -> None:
@@ -37,6 +37,11 @@ class Prepared:
         self._counts = Handle(partial(_dataset, self.path))
         with densities.open_counts(root) as counts:
             self._take(counts)
+        if smoothing > max(self.size):
+            raise ValueError(
+                f"data.smoothing={smoothing:g} cells is more than the region of {self.path} has along a side, "
+                f"{max(self.size)}: nothing would be left of a density but its sum. Use data.smoothing=1."
+            )
         self._smoothing = smoothing
         self._reach = _blurred(self.sea, smoothing) if smoothing else np.ones(self.sea.shape)
 
@@ -46,14 +51,20 @@ class Prepared:
                 f"{self.path} has {counts.sizes['sample']} ensembles of {counts.sizes['time']} maps: a window leads "
                 "from one map to the next. Prepare a set of more hours, or of shorter steps between maps."
             )
-        if "particles" not in counts.attrs:
+        self._particles = int(counts.attrs.get("particles", 0))
+        if self._particles < 1:
             raise ValueError(f"{self.path} does not say how many particles an ensemble has. Prepare the set again.")
-        self._particles = int(counts.attrs["particles"])
+        for axis in ("time", "latitude", "longitude"):
+            values = counts[axis].values
+            if len(values) < 2 or not (values[1:] > values[:-1]).all():
+                raise ValueError(f"{self.path}: its {axis} does not ascend over 2 or more. Prepare the set again.")
         self.start = nanoseconds(counts["start"].values)
         self.leads = np.round(counts["time"].values * HOUR).astype(np.int64)
         self.latitude: npt.NDArray[np.float64] = counts["latitude"].values
         self.longitude: npt.NDArray[np.float64] = counts["longitude"].values
         self.sea: npt.NDArray[np.bool_] = counts["land"].values == 0
+        if not self.sea.any():
+            raise ValueError(f"{self.path} has no sea: all cells are land. Prepare a set of another region.")
 
     @property
     def size(self) -> tuple[int, int]:
