@@ -45,19 +45,19 @@ class _Head(nn.Module, ABC):
             ValueError: if the shapes do not fit one another.
         """
         _check_shapes(self, logits, valid, image)
-        return inside(self._scaled(logits.float(), valid, image[:, -1:].float()), valid) / self.scale
+        return inside(self._density(logits.float(), valid, image[:, -1:].float()), valid)
 
     @abstractmethod
-    def _scaled(self, logits: Tensor, valid: Tensor | None, current: Tensor) -> Tensor:
-        """Return the next density times `scale`, anything outside, of logits and of the current one times `scale`."""
+    def _density(self, logits: Tensor, valid: Tensor | None, current: Tensor) -> Tensor:
+        """Return the next density, anything outside, of the logits and of the current density times `scale`."""
 
 
 @final
 class Plain(_Head):
     """Take the logits for the density itself: logits / scale. It may be negative, and of any mass."""
 
-    def _scaled(self, logits: Tensor, valid: Tensor | None, current: Tensor) -> Tensor:
-        return logits
+    def _density(self, logits: Tensor, valid: Tensor | None, current: Tensor) -> Tensor:
+        return logits / self.scale
 
 
 @final
@@ -68,8 +68,8 @@ class Residual(_Head):
     Reference: Jenkins et al. 2022 (UncertainDrift), whose target is p(t+1) - p(t).
     """
 
-    def _scaled(self, logits: Tensor, valid: Tensor | None, current: Tensor) -> Tensor:
-        return current + logits
+    def _density(self, logits: Tensor, valid: Tensor | None, current: Tensor) -> Tensor:
+        return (current + logits) / self.scale
 
 
 @final
@@ -80,8 +80,8 @@ class Conserving(_Head):
     without a valid cell has density 0.
     """
 
-    def _scaled(self, logits: Tensor, valid: Tensor | None, current: Tensor) -> Tensor:
-        mass = inside(current, valid).flatten(1).sum(1)
+    def _density(self, logits: Tensor, valid: Tensor | None, current: Tensor) -> Tensor:
+        mass = inside(current, valid).flatten(1).sum(1) / self.scale
         if valid is not None:
             # Where nothing is valid -inf everywhere would be NaN, in the gradient too.
             nowhere = ~valid.flatten(1).any(1).view(-1, 1, 1, 1)
