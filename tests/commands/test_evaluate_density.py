@@ -85,11 +85,11 @@ def test_parts_of_the_same_weights_stand_beside_one_another(cli: Cli, drift_run:
 
 
 @pytest.mark.slow
-def test_a_network_without_a_border_is_scored_one_map_ahead_alone(
+def test_a_network_without_head_and_border_is_scored_one_map_ahead_alone(
     cli: Cli, train_drift: Callable[..., None], tmp_path: Path, make_drift_set: Callable[..., Path]
 ) -> None:
     root = make_drift_set(tmp_path / "set", samples=10, maps=3, size=(24, 32))
-    words = ("data.gap_days=0", "model=unet_original", "model.border=none", "data.batch_size=8")
+    words = ("data.gap_days=0", "data.batch_size=8", "model=unet_original", "model.border=none", "head=[]")
     train_drift(tmp_path / "run", root, *words)
     assert "no roll-out: A roll-out needs densities of a whole window" in (tmp_path / "run/log.txt").read_text()
     outcome = cli("segfield", "evaluate", tmp_path / "run")

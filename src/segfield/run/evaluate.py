@@ -19,6 +19,7 @@ from segfield.data.sampler import EpochBatches
 from segfield.files import clear_temporaries
 from segfield.metrics import cutoff
 from segfield.metrics.counts import count_classes
+from segfield.metrics.density import DensityScores
 from segfield.metrics.multiclass import predicted_class
 from segfield.processes import CODES
 from segfield.run import ranks, trained
@@ -61,7 +62,7 @@ def evaluate(folder: str | Path, part: str | None = None, placement: Sequence[st
         run = trained.restored(config)
         part = _held(run.data, part)
         try:
-            if run.task.head is not None:
+            if isinstance(run.task.metrics["val/"], DensityScores):  # with a head or without
                 return _score_densities(run, part)
             with Evaluation(run, part) as evaluation:
                 evaluation.logged = _validated(run, part, _Pixels(run.data, evaluation))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from torchmetrics import MetricCollection
 
 from segfield.callbacks.plateau import Plateau
 from segfield.task import PixelwiseTask
@@ -35,6 +36,20 @@ def unknown_scores(callbacks: Mapping[str, Any], task: PixelwiseTask, trainer: p
         elif name not in early and _looks_after_validation(callback, trainer):
             why = "is known at the end of an epoch, this callback looks after the validation, before it"
             yield _unknown(f"{key}.monitor", name, early, why)
+
+
+def wrong_way(task: PixelwiseTask) -> Iterator[str]:
+    """Yield that the task takes the worst of its monitored scores for the best, where the score says which that is."""
+    stage = task.monitor.partition("/")[0]
+    if task.monitor not in task.logged_names():
+        return
+    collection = task.metrics[f"{stage}/"]
+    assert isinstance(collection, MetricCollection)
+    score = dict(collection.items(copy_state=False)).get(task.monitor)  # None: the loss
+    higher = getattr(score, "higher_is_better", None) if score is not None else False
+    if higher is not None and task.mode != (right := "max" if higher else "min"):
+        text = f"would keep the worst epoch as best.ckpt: of {task.monitor} the {right}imum is the best"
+        yield f"task.mode={task.mode} {text}. Use task.mode={right}."
 
 
 def _looks_after_validation(callback: Any, trainer: pl.Trainer | None) -> bool:

@@ -17,7 +17,7 @@ from segfield.run.check import standing
 from segfield.run.data import keep_own_split
 from segfield.run.inside import nodes
 from segfield.run.log import quiet_lightning
-from segfield.run.monitors import unfit_callbacks, unknown_scores
+from segfield.run.monitors import unfit_callbacks, unknown_scores, wrong_way
 from segfield.run.ranks import Ranks, world_size
 from segfield.run.signature import mismatches, misplaced
 from segfield.run.trial import Errors, try_batches, try_data, try_devices, try_network, try_schedule, try_scores
@@ -152,6 +152,7 @@ class Rehearsal:
         self._errors += unfit_callbacks(callbacks, has_logger=has_logger)
         if self._task is not None:
             self._errors += unknown_scores(callbacks, self._task, self._trainer)
+            self._errors += wrong_way(self._task)
 
     def _processes(self) -> None:
         """Compare the devices that the run wants with those that are here, and what it wants of them."""
