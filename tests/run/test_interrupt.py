@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from segfield.run.interrupt import terminable, undisturbed
+from segfield.run.interrupt import patient, terminable, undisturbed
 
 
 def test_sigterm_ends_with_its_code_and_the_default_comes_back() -> None:
@@ -55,6 +55,35 @@ def test_an_import_that_does_not_end_is_cut_after_some_time(tmp_path: Path, monk
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SystemExit), terminable():
         importlib.import_module("endless")
+
+
+@pytest.mark.parametrize(("number", "end"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_work_that_is_not_to_be_cut_stops_where_it_looks(number: signal.Signals, end: type[BaseException]) -> None:
+    before = [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)]
+    done: list[str] = []
+
+    def work() -> None:
+        with patient() as check:
+            check()
+            os.kill(os.getpid(), number)
+            done.append("to the end")
+            check()
+            done.append("too far")
+
+    with pytest.raises(end):
+        work()
+    assert done == ["to the end"]
+    assert [signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+def test_a_second_signal_does_not_wait() -> None:
+    child = os.fork()
+    if child == 0:
+        with patient():
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
 
 
 def test_in_another_thread_nothing_is_handled() -> None:

@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import importlib
 import logging
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, final
 
@@ -57,19 +58,28 @@ class Advection:
         domain: (south, north, west, east) in which particles move, inside the grid.
         dt: step in seconds.
         mesh: spherical, or flat: coordinates in metres.
+        check: is called before each step, and may raise.
 
     Raises:
         ImportError: if parcels is not there.
         ValueError: if u and v have different grids.
     """
 
-    def __init__(self, u: Field, v: Field, domain: Domain, dt: int, mesh: str = "spherical") -> None:
+    def __init__(
+        self,
+        u: Field,
+        v: Field,
+        domain: Domain,
+        dt: int,
+        mesh: str = "spherical",
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         require()
         import parcels
 
         if not all(np.array_equal(getattr(u, name), getattr(v, name)) for name in ("time", "latitude", "longitude")):
             raise ValueError(f"u ({u.source}) and v ({v.source}) must have the same times and grid.")
-        self._first, self._dt, self._domain, self._time = u.time[0], dt, domain, u.time
+        self._first, self._dt, self._domain, self._time, self._check = u.time[0], dt, domain, u.time, check
         logger = logging.getLogger("parcels._logger")
         before = logger.level
         logger.setLevel(logging.WARNING)  # it tells that surface data have no depth
@@ -106,7 +116,7 @@ class Advection:
         began = np.repeat(seconds, particles)[inside]
         if inside.size:
             context = {"trail": trail, "domain": self._domain, "step": self._dt, "steps": steps}
-            self._fields.context.update(context)
+            self._fields.context.update(context, check=self._check)
             drifting = parcels.ParticleSet(
                 self._fields,
                 pclass=_particle(),
@@ -134,6 +144,7 @@ def record(particles: Any, fieldset: Any) -> None:
     """
     from parcels import StatusCode
 
+    fieldset.check()
     age = np.rint((particles.t - particles.t0) / fieldset.step).astype(np.int64)
     x, y, number = (np.asarray(one) for one in (particles.x, particles.y, particles.particle_id))
     out = _outside(x, y, fieldset.domain)

@@ -44,13 +44,14 @@ class Plan:
     domain: tuple[float, float, float, float]
 
 
-def fill(folder: Path, plan: Plan, tick: Callable[[int, int], None]) -> None:
+def fill(folder: Path, plan: Plan, tick: Callable[[int, int], None], check: Callable[[], None] = lambda: None) -> None:
     """Make the blocks that are not there yet.
 
     Args:
         folder: new, or with blocks of this very plan; see state().
         plan: of the set.
         tick: takes how many ensembles are there, first those of before, and of how many.
+        check: is called often, where it may raise.
 
     Raises:
         OSError: if the disk is full or the folder cannot be written.
@@ -66,7 +67,7 @@ def fill(folder: Path, plan: Plan, tick: Callable[[int, int], None]) -> None:
     tick(there, protocol.ensembles)
     for path, numbers in files(folder, protocol):
         if not path.is_file():
-            engine = engine or Advection(plan.u, plan.v, plan.domain, protocol.dt)
+            engine = engine or Advection(plan.u, plan.v, plan.domain, protocol.dt, check=check)
             _write(path, *_block(plan, numbers, engine, land, region))
             there += len(numbers)
             tick(there, protocol.ensembles)

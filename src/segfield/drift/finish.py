@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from segfield import densities
-from segfield.densities import BLOCKS, Field, Layout
+from segfield.densities import BLOCKS, Block, Field, Layout
 from segfield.drift.blocks import Plan, files, read, wanted_region
 from segfield.drift.counts import Land, Region, cells_of, centres
 from segfield.drift.protocol import Protocol
@@ -29,13 +30,14 @@ class Summary:
     redrawn: int
 
 
-def finish(folder: Path, plan: Plan, history: str) -> Summary:
+def finish(folder: Path, plan: Plan, history: str, check: Callable[[], None] = lambda: None) -> Summary:
     """Fix the region, write the set from its blocks, which must all be there, and remove them.
 
     Args:
         folder: of the set.
         plan: of the set.
         history: the command that made it.
+        check: is called before each ensemble, and may raise.
 
     Raises:
         OSError: if the disk is full or the folder cannot be written.
@@ -64,9 +66,14 @@ def finish(folder: Path, plan: Plan, history: str) -> Summary:
         },
     )
 
-    every = (one.dense(region) for path, _ in files(folder, protocol) for one in read(path)[0].each())
+    def every() -> Iterator[Block]:
+        for path, _ in files(folder, protocol):
+            for one in read(path)[0].each():
+                check()
+                yield one.dense(region)
+
     cut = [_cut(field, (south, north, west, east)) for field in plan.fields]
-    densities.write(folder, layout, every, cut)
+    densities.write(folder, layout, every(), cut)
     shutil.rmtree(folder / BLOCKS)
     left, beached = about["left"], about["beached"]
     inside = 1 - (left + beached) / protocol.particles

@@ -3,14 +3,15 @@
 Within the steps callbacks/signals.py saves first; it gives the handlers of here back when it is over. A scheduler's
 signal ends a run in the same way, and is then handed to the library that waits for it. No signal ends an import:
 extension modules turn what a handler raises there into an ImportError, which whoever looks for a package takes for
-its absence; the signal is lost, and the next import of the half-made module fails.
+its absence; the signal is lost, and the next import of the half-made module fails. Work in libraries that do not bear
+what a handler raises anywhere in them is stopped by patient().
 """
 
 import contextlib
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from time import monotonic
 from types import FrameType
 from typing import Any, final
@@ -49,6 +50,35 @@ def terminable() -> Iterator[None]:
         raise
     finally:
         _restore(before)
+
+
+@contextlib.contextmanager
+def patient() -> Iterator[Callable[[], None]]:
+    """Note signals, and yield a function that stops where it suits, as terminable() does; a second one does not wait.
+
+    For work that calls Python from compiled code, as particles and NetCDF files do: an exception that a handler raises
+    there ends the process by a segmentation fault, once in a hundred times.
+    """
+    came: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if came:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        came.append(number)
+
+    def check() -> None:
+        if came:
+            raise KeyboardInterrupt if came[0] == signal.SIGINT else SystemExit(128 + came[0])
+
+    if threading.current_thread() is not threading.main_thread():
+        yield check
+        return
+    before = {number: signal.signal(number, note) for number in _BOTH}
+    try:
+        yield check
+    finally:
+        _restore(dict(before))
 
 
 @contextlib.contextmanager

@@ -42,7 +42,7 @@ def test_a_run_keeps_what_it_learned_beside_its_split_and_its_files(cli: Cli, dr
     assert outcome.code == 0, outcome.err
     with np.load(run / "statistics.npz") as file:
         saved = dict(file)
-    assert sorted(saved) == ["mean_density", "mean_of_sst", "std_of_sst"]
+    assert sorted(saved) == ["mean_density", "mean_of_sst", "spacing_degrees", "spacing_hours", "std_of_sst"]
     files = {name: id_ for id_, name, _, _ in fingerprint.read_table(run / "data.csv")}
     assert files == {"densities.nc": "*", "fields/sst.nc": "*"}
     inputs = yaml.safe_load((run / "config.yaml").read_text())["data"]["inputs"]

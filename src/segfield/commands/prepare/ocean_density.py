@@ -9,6 +9,7 @@ import shlex
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,13 +18,14 @@ import yaml
 
 from segfield.drift.protocol import KEYS, Protocol
 from segfield.run.bar import bar
-from segfield.run.interrupt import terminable
+from segfield.run.interrupt import patient
 from segfield.run.lock import locked
 
 if TYPE_CHECKING:
     from segfield.drift.blocks import Plan
     from segfield.drift.finish import Summary
 
+Asked = tuple[list[Path], Path, Protocol, dict[str, Any]]  # sources, folder, protocol, how to read
 _EXAMPLES = {"names": "'names={u: uo, v: vo}'", "units": "'units={ssh: cm}'", "land": "land=mesh_mask.nc:tmask"}
 _READING = tuple(_EXAMPLES)
 _MOST_LEFT = 0.1
@@ -57,16 +59,13 @@ def main(arguments: list[str]) -> int:
         sys.stdout.write(USAGE)
         return 0
     try:
-        files, out, protocol, reading = _parse(arguments)
+        asked = _, out, protocol, _ = _parse(arguments)
     except (ValueError, OSError) as error:
         sys.stderr.write(f"{error}\n{USAGE}")
         return 2
     try:
-        with terminable():
-            from segfield.drift.advect import require
-
-            require()  # before the files, which take a while
-            return _prepare(files, out, protocol, reading, arguments)
+        with patient() as check:
+            return _prepare(asked, arguments, check)
     except (KeyboardInterrupt, SystemExit) as stop:
         code = 130 if isinstance(stop, KeyboardInterrupt) else stop.code
         sys.stderr.write(f"interrupted{_progress(out, protocol)}: the same command goes on from there\n")
@@ -79,13 +78,16 @@ def main(arguments: list[str]) -> int:
         return 1
 
 
-def _prepare(files: list[Path], out: Path, protocol: Protocol, reading: dict[str, Any], words: list[str]) -> int:
+def _prepare(asked: Asked, words: list[str], check: Callable[[], None]) -> int:
     from segfield.densities import BLOCKS
     from segfield.drift import advect, blocks, finish, origin
 
+    files, out, protocol, reading = asked
+    advect.require()  # before the files, which take a while
     advect.keep_memory()
     began = time.monotonic()
     plan = _plan(files, protocol, reading)
+    check()
     names = [field.name for field in plan.fields]
     if origin.state(out, plan.header, names) == "finished" and not (out / BLOCKS).is_dir():
         return _there(out, protocol)
@@ -98,10 +100,10 @@ def _prepare(files: list[Path], out: Path, protocol: Protocol, reading: dict[str
         if before:
             sys.stdout.write(f"Going on in {out}: {before} of {protocol.ensembles} ensembles are there.\n")
         with bar("advecting", "ensembles") as tick:
-            blocks.fill(out, plan, tick)
+            blocks.fill(out, plan, tick, check)
         rate = (protocol.ensembles - before) / (time.monotonic() - began)
         command = f"python -m segfield prepare ocean_density {shlex.join(words)}"
-        summary = finish.finish(out, plan, f"{datetime.now(UTC).isoformat(timespec='seconds')} {command}")
+        summary = finish.finish(out, plan, f"{datetime.now(UTC).isoformat(timespec='seconds')} {command}", check)
     sys.stdout.write(_told(out, protocol, summary, time.monotonic() - began, rate) + _next(out))
     return 0
 
@@ -148,7 +150,7 @@ def _plan(files: list[Path], protocol: Protocol, reading: dict[str, Any]) -> "Pl
     )
 
 
-def _parse(arguments: list[str]) -> tuple[list[Path], Path, Protocol, dict[str, Any]]:
+def _parse(arguments: list[str]) -> Asked:
     """Return the files, the folder, the protocol, and how the files are to be read."""
     words: dict[str, str] = {}
     for argument in arguments:
