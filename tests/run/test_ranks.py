@@ -78,12 +78,18 @@ def test_several_nodes_are_started_by_the_user_who_is_told_how() -> None:
     ranks.refuse_several_nodes(Path("/runs/mine"), trainer(devices=4))
 
 
-def test_ranks_start_again_where_one_was_killed_or_lost_the_others() -> None:
+def test_ranks_start_again_where_one_was_killed_or_lost_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = {"ranks": {"max_restarts": 1}, "trainer": trainer(devices=2), "threads": 2}
     killed = {0: Failure(LOST), 1: Failure(-signal.SIGKILL)}
     crashed = {1: Failure(-signal.SIGSEGV), 0: Failure(-signal.SIGTERM)}
     ended_by_the_agent = {0: Failure(LOST), 1: Failure(143)}
     for failures in (killed, crashed, ended_by_the_agent):
-        ranks._judge(failures, restarted=False)  # it raises where the run is over
+        ends = [{}, failures]
+        monkeypatch.setattr(ranks, "_started", lambda *_, left=ends: left.pop())
+        ranks.launch(tmp_path, (), config)
+        assert not ends, "both starts were made"
 
 
 @pytest.mark.parametrize("code", [1, 2])

@@ -67,6 +67,7 @@ def finish(folder: Path, plan: Plan, history: str, check: Callable[[], None] = l
     )
 
     def every() -> Iterator[Block]:
+        """Yield the maps of one ensemble after the other."""
         for path, _ in files(folder, protocol):
             for one in read(path)[0].each():
                 check()

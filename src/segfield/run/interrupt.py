@@ -62,12 +62,14 @@ def patient() -> Iterator[Callable[[], None]]:
     came: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
+        """Note the first signal; end by the second."""
         if came:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
         came.append(number)
 
     def check() -> None:
+        """Raise what the signal that came asks for."""
         if came:
             raise KeyboardInterrupt if came[0] == signal.SIGINT else SystemExit(128 + came[0])
 

@@ -1,10 +1,11 @@
 """`segfield predict <run> ...`: masks of new images, or the densities of a drift, by what the run predicts."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from segfield.commands.predict import densities, images
+from segfield.run.placement import share_cores
 
 USAGE = f"{images.USAGE}\n{densities.USAGE}"
 
@@ -14,7 +15,21 @@ def main(arguments: list[str]) -> int:
     if arguments[:1] in (["-h"], ["--help"]):
         sys.stdout.write(USAGE)
         return 0
-    return densities.main(arguments) if _of_densities(arguments) else images.main(arguments)
+    kind = densities if _of_densities(arguments) else images
+    try:
+        work: Callable[[], int] = kind.parsed(arguments)
+    except ValueError as error:
+        sys.stderr.write(f"{error}\n{kind.USAGE}")
+        return 2
+    share_cores()
+    try:
+        return work()
+    except (ValueError, FileNotFoundError) as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except OSError as error:  # a full disk, a folder that may not be written
+        sys.stderr.write(f"{error}\nThe same command again goes on where this one stopped.\n")
+        return 1
 
 
 def _of_densities(words: Sequence[str]) -> bool:

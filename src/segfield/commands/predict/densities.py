@@ -3,13 +3,12 @@
 import json
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from segfield.commands.predict.words import split
-from segfield.run.placement import share_cores
 
 if TYPE_CHECKING:
     from segfield.run.forecast import Forecast
@@ -26,31 +25,28 @@ USAGE = """usage: python -m segfield predict <run> point=[lat,lon] start=2005-06
 """
 
 
-def main(arguments: list[str]) -> int:
-    """Predict densities: 0 written, 1 for a disk that is full, 2 for a wrong call."""
-    try:
-        folder, settings, placement = _parsed(arguments)
-        point, start = _point(settings["point"]), _start(settings["start"])
-        numbers = {name: _number(name, settings[name]) for name in ("hours", "radius_km") if name in settings}
-    except ValueError as error:
-        sys.stderr.write(f"{error}\n{USAGE}")
-        return 2
-    share_cores()
-    import numpy as np
+def parsed(arguments: list[str]) -> Callable[[], int]:
+    """Return the work that is asked for, which returns 0.
 
-    from segfield.run.forecast import Asked, forecast  # imports torch
+    Raises:
+        ValueError: for a wrong call.
+    """
+    folder, settings, placement = _parsed(arguments)
+    point, start = _point(settings["point"]), _start(settings["start"])
+    numbers = {name: _number(name, settings[name]) for name in ("hours", "radius_km") if name in settings}
+    out = Path(settings["out"]).expanduser() if "out" in settings else None
 
-    asked = Asked(point=point, start=np.datetime64(start, "ns"), **numbers)
-    try:
-        found = forecast(folder, asked, Path(settings["out"]).expanduser() if "out" in settings else None, placement)
-    except (ValueError, FileNotFoundError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    except OSError as error:  # a full disk, a folder that may not be written
-        sys.stderr.write(f"{error}\nGive the same command again.\n")
-        return 1
-    sys.stdout.write("\n".join(_told(found)) + "\n")
-    return 0
+    def work() -> int:
+        """Predict and tell what came of it."""
+        import numpy as np
+
+        from segfield.run.forecast import Asked, forecast  # imports torch
+
+        found = forecast(folder, Asked(point=point, start=np.datetime64(start, "ns"), **numbers), out, placement)
+        sys.stdout.write("\n".join(_told(found)) + "\n")
+        return 0
+
+    return work
 
 
 def _told(found: "Forecast") -> list[str]:

@@ -1,11 +1,10 @@
 """`segfield predict <run> <images or folders ...> out=<folder>`: masks for new images, at their own size."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from segfield.commands.predict.words import Words, split
-from segfield.run.placement import share_cores
 
 _OF_DENSITIES = ("point", "start", "hours", "radius_km")
 _CHOICES = ("overlays", "probabilities", "submission")
@@ -19,32 +18,29 @@ USAGE = """usage: python -m segfield predict <run> <images or folders ...> [out=
 """
 
 
-def main(arguments: list[str]) -> int:
-    """Predict images: 0 all written, 1 some could not be, 2 for a wrong call."""
-    try:
-        words, settings, placement = _parsed(arguments)
-        choices = {name: _choice(name, settings.get(name, "false")) for name in _CHOICES}
-    except ValueError as error:
-        sys.stderr.write(f"{error}\n{USAGE}")
-        return 2
-    share_cores()
-    from segfield.run.predict import FAILED, Wanted, predict  # imports torch
+def parsed(arguments: list[str]) -> Callable[[], int]:
+    """Return the work that is asked for, which returns 1 where some images could not be read.
 
+    Raises:
+        ValueError: for a wrong call.
+    """
+    words, settings, placement = _parsed(arguments)
+    choices = {name: _choice(name, settings.get(name, "false")) for name in _CHOICES}
     folder = words[0]
-    out = Path(settings["out"]).expanduser() if "out" in settings else folder / "predictions"
-    try:
-        done = predict(folder, words[1:], out.absolute(), Wanted(**choices), placement)
-    except (ValueError, FileNotFoundError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    except OSError as error:  # a full disk, a folder that may not be written
-        sys.stderr.write(f"{error}\nThe same command again goes on where this one stopped.\n")
-        return 1
-    before = f", {done.before} of them before" if done.before else ""
-    sys.stdout.write(f"{done.written} images predicted{before}: {out.absolute()}\n")
-    if done.failed:
-        sys.stdout.write(f"{done.failed} images could not be read, see {out.absolute() / FAILED}\n")
-    return 1 if done.failed else 0
+    out = (Path(settings["out"]).expanduser() if "out" in settings else folder / "predictions").absolute()
+
+    def work() -> int:
+        """Predict and tell what came of it."""
+        from segfield.run.predict import FAILED, Wanted, predict  # imports torch
+
+        done = predict(folder, words[1:], out, Wanted(**choices), placement)
+        before = f", {done.before} of them before" if done.before else ""
+        sys.stdout.write(f"{done.written} images predicted{before}: {out}\n")
+        if done.failed:
+            sys.stdout.write(f"{done.failed} images could not be read, see {out / FAILED}\n")
+        return 1 if done.failed else 0
+
+    return work
 
 
 def _parsed(arguments: Sequence[str]) -> Words:
